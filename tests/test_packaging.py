@@ -58,9 +58,7 @@ def test_every_package_is_listed() -> None:
 
 
 def test_every_folder_with_code_is_a_package() -> None:
-    assert [
-        each for each in folders_with_code() if not (CHECKOUT / each / "__init__.py").is_file()
-    ] == []
+    assert [each for each in folders_with_code() if not (CHECKOUT / each / "__init__.py").is_file()] == []
 
 
 def test_type_checkers_find_the_backends_through_the_link() -> None:
