@@ -61,6 +61,7 @@ class Engine:
     """
 
     __slots__ = (
+        "acquisitions",
         "arrivals",
         "contended",
         "held_back",
@@ -90,6 +91,7 @@ class Engine:
         self.spent = dict.fromkeys(Mode, 0)
         self.contended = 0
         """How many wait: those in the queue and a pending upgrade. While it is 0, all policies agree."""
+        self.acquisitions = 0
         self.arrivals = 0
         self.held_back = 0
         self.writes_in_a_row = 0
@@ -139,6 +141,7 @@ class Engine:
         if ticket.state is State.WAITING:
             self._leave(ticket)
         elif ticket.state is State.HELD:
+            self.acquisitions -= 1
             if ticket is self.writer and self.writes_in_a_row:
                 self.writes_in_a_row -= 1
             self._drop(ticket)
@@ -376,6 +379,7 @@ class Engine:
     def _hold(self, ticket: Ticket) -> None:
         ticket.state = State.HELD
         self.holders[ticket] = None
+        self.acquisitions += 1
         self._take_role(ticket)
         if ticket.mode is WRITE:
             self.writes_in_a_row += 1

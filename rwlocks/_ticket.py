@@ -23,10 +23,14 @@ class State(enum.Enum):
 
 
 class Deliverable(Protocol):
-    """What the engine has to know of a waiter."""
+    """Whom a ticket can be delivered to: `rwlocks._ports.Waiter`, as far as the engine and its caller need it."""
 
     def lost(self) -> bool:
         """Whether it can never run again, because its event loop was closed."""
+        ...
+
+    def wake(self) -> bool:
+        """End its sleep; False if it can never run again. The engine itself never wakes anybody."""
         ...
 
 

@@ -1,0 +1,4 @@
+"""Ways of waiting for a lock, one file each, behind the port in `rwlocks._ports`.
+
+The core finds them by name: the built-in ones in this package, others by the entry-point group ``rwlocks.backends``.
+"""

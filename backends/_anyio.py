@@ -1,0 +1,189 @@
+"""trio, and those asyncio programs that prefer it, by way of anyio: one `anyio.Event` per sleep.
+
+Only the event is anyio's: its locks and semaphores have queues of their own, and lost wake-ups before 4.14. A wake-up
+from another thread goes through the native loop, because anyio's own way across threads blocks its caller.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
+
+import anyio
+import anyio.lowlevel
+
+from rwlocks.backends._delivery import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["BACKEND"]
+
+
+class _NativeLoop(Protocol):
+    """What anyio does not offer: to look at the loop beneath it, from any thread."""
+
+    def here(self) -> Any:
+        """The loop that runs on this thread, or None."""
+        ...
+
+    def current_task(self) -> object | None: ...
+
+    def task_name(self, task: object) -> str | None: ...
+
+    def soon(self, loop: Any, callback: Callable[[], None]) -> None:
+        """Run the callback in that loop; callable from any thread. Raises RuntimeError if the loop has ended."""
+        ...
+
+    def behind_the_task(self, loop: Any, callback: Callable[[], None]) -> None: ...
+
+    def ended(self, loop: Any) -> bool: ...
+
+
+@final
+class _Trio:
+    def here(self) -> Any:
+        from trio import lowlevel
+
+        return lowlevel.current_trio_token() if lowlevel.in_trio_run() else None
+
+    def current_task(self) -> object | None:
+        from trio import lowlevel
+
+        return lowlevel.current_task() if lowlevel.in_trio_task() else None
+
+    def task_name(self, task: object) -> str | None:
+        from trio.lowlevel import Task
+
+        return task.name if isinstance(task, Task) else None
+
+    def soon(self, loop: Any, callback: Callable[[], None]) -> None:
+        loop.run_sync_soon(callback)
+
+    def behind_the_task(self, loop: Any, callback: Callable[[], None]) -> None:
+        callback()  # A trio run never ends before its tasks, so that nothing is lost once it has rung.
+
+    def ended(self, loop: Any) -> bool:
+        return False  # Its tasks have ended before it.
+
+
+@final
+class _Asyncio:
+    def here(self) -> Any:
+        import asyncio
+
+        return asyncio._get_running_loop()
+
+    def current_task(self) -> object | None:
+        import asyncio
+
+        loop = asyncio._get_running_loop()
+        return None if loop is None else asyncio.current_task(loop)
+
+    def task_name(self, task: object) -> str | None:
+        import asyncio
+
+        return task.get_name() if isinstance(task, asyncio.Task) else None
+
+    def soon(self, loop: Any, callback: Callable[[], None]) -> None:
+        loop.call_soon_threadsafe(callback)
+
+    def behind_the_task(self, loop: Any, callback: Callable[[], None]) -> None:
+        loop.call_soon(callback)
+
+    def ended(self, loop: Any) -> bool:
+        return bool(loop.is_closed())
+
+
+# trio first: its guest mode runs inside another loop's callbacks.
+_NATIVE: Final[dict[str, _NativeLoop]] = {"trio": _Trio(), "asyncio": _Asyncio()}
+
+
+def _natives() -> list[_NativeLoop]:
+    return [native for module, native in _NATIVE.items() if module in sys.modules]
+
+
+@final
+class EventWaiter:
+    """The event of the next `park`."""
+
+    __slots__ = ("_bell", "_loop", "_native", "undelivered")
+
+    def __init__(self, native: _NativeLoop, undelivered: Callable[[], None]) -> None:
+        self._native = native
+        self._loop = native.here()
+        self._bell = anyio.Event()
+        self.undelivered = undelivered
+
+    def lost(self) -> bool:
+        return self._native.ended(self._loop)
+
+    def wake(self) -> bool:
+        delivery = Delivery(self)
+        try:
+            if self._native.here() is self._loop:
+                delivery()
+            else:
+                self._native.soon(self._loop, delivery)
+        except RuntimeError:  # The loop has ended. The caller learns it now and need not be told again.
+            delivery.arrive()
+            return False
+        return True
+
+    def ring(self) -> bool:
+        if self._bell.is_set():
+            return False
+        self._bell.set()
+        return True
+
+    def behind_the_task(self, callback: Callable[[], None]) -> None:
+        self._native.behind_the_task(self._loop, callback)
+
+    async def park(self, timeout: float | None) -> None:
+        if timeout is None:
+            await self._bell.wait()
+        else:
+            with anyio.move_on_after(timeout):
+                await self._bell.wait()
+        if self._bell.is_set():
+            self._bell = anyio.Event()
+
+
+@final
+class AnyioBackend:
+    """trio and asyncio under anyio's rules: every acquisition is a checkpoint."""
+
+    __slots__ = ()
+    name: Final = "anyio"
+    patience: Final = 0.0  # On one loop a hand-off costs nothing, and barging starves.
+    checkpoints: Final = True
+
+    def running(self) -> bool:
+        return self.current_task() is not None
+
+    def current_task(self) -> object | None:
+        for native in _natives():
+            task = native.current_task()
+            if task is not None:
+                return task
+        return None
+
+    def task_name(self, task: object) -> str | None:
+        names = (native.task_name(task) for native in _natives())
+        return next((name for name in names if name is not None), None)
+
+    def clock(self) -> float:
+        return anyio.current_time()
+
+    def new_async_waiter(self, undelivered: Callable[[], None]) -> EventWaiter:
+        running = next(native for native in _natives() if native.current_task() is not None)
+        return EventWaiter(running, undelivered)
+
+    async def check_cancelled(self) -> None:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+
+    async def yield_once(self) -> None:
+        await anyio.lowlevel.cancel_shielded_checkpoint()
+
+
+BACKEND: Final = AnyioBackend()

@@ -1,0 +1,96 @@
+"""asyncio: one future per sleep, woken from any thread."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import AbstractEventLoop, Future, current_task, get_running_loop
+from typing import TYPE_CHECKING, Final, final
+
+from rwlocks.backends._delivery import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["BACKEND"]
+
+_running_loop: Final = asyncio._get_running_loop  # documented, and the one that does not raise
+
+
+@final
+class FutureWaiter:
+    """The future of the next `park`; done means rung."""
+
+    __slots__ = ("_bell", "_loop", "undelivered")
+
+    def __init__(self, loop: AbstractEventLoop, undelivered: Callable[[], None]) -> None:
+        self._loop = loop
+        self._bell: Future[None] = loop.create_future()
+        self.undelivered = undelivered
+
+    def lost(self) -> bool:
+        return self._loop.is_closed()
+
+    def wake(self) -> bool:
+        delivery = Delivery(self)
+        try:
+            if _running_loop() is self._loop:
+                delivery()
+            else:
+                self._loop.call_soon_threadsafe(delivery)
+        except RuntimeError:  # The loop is closed. The caller learns it now and need not be told again.
+            delivery.arrive()
+            return False
+        return True
+
+    def ring(self) -> bool:
+        if self._bell.done():
+            return False
+        self._bell.set_result(None)
+        return True
+
+    def behind_the_task(self, callback: Callable[[], None]) -> None:
+        self._loop.call_soon(callback)
+
+    async def park(self, timeout: float | None) -> None:
+        timer = None if timeout is None else self._loop.call_later(timeout, self.ring)
+        try:
+            await self._bell
+        finally:
+            if timer is not None:
+                timer.cancel()
+        self._bell = self._loop.create_future()
+
+
+@final
+class AsyncioBackend:
+    """Every asyncio event loop, uvloop included. Any number of them may wait for one lock at the same time."""
+
+    __slots__ = ()
+    name: Final = "asyncio"
+    patience: Final = 0.0  # On one loop a hand-off costs nothing, and barging starves.
+    checkpoints: Final = False  # As asyncio.Lock: an acquisition that need not wait does not yield.
+
+    def running(self) -> bool:
+        return self.current_task() is not None
+
+    def current_task(self) -> object | None:
+        loop = _running_loop()
+        return None if loop is None else current_task(loop)
+
+    def task_name(self, task: object) -> str | None:
+        return task.get_name() if isinstance(task, asyncio.Task) else None
+
+    def clock(self) -> float:
+        return get_running_loop().time()
+
+    def new_async_waiter(self, undelivered: Callable[[], None]) -> FutureWaiter:
+        return FutureWaiter(get_running_loop(), undelivered)
+
+    async def check_cancelled(self) -> None:
+        """Nothing: asyncio delivers a cancellation at the next suspension and nowhere else."""
+
+    async def yield_once(self) -> None:
+        await asyncio.sleep(0)
+
+
+BACKEND: Final = AsyncioBackend()

@@ -1,0 +1,60 @@
+"""Whose request it is: the thread that made it and, inside a task, that task.
+
+Never an integer: thread ids and ``id(task)`` are given out again almost at once, and a new thread would inherit the
+sins of a dead one.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import final
+
+__all__ = ["ThreadIdentity", "current_thread"]
+
+
+@final
+class _Life:
+    """Referenced by its thread alone, so that it ends with it."""
+
+    __slots__ = ("__weakref__",)
+
+
+@final
+class ThreadIdentity:
+    """One thread of this process, from its first request on; never given to another."""
+
+    __slots__ = ("_life", "ident")
+
+    def __init__(self, life: _Life) -> None:
+        self._life = weakref.ref(life)
+        self.ident = threading.get_ident()
+
+    def ended(self) -> bool:
+        return self._life() is None
+
+    def name(self) -> str:
+        """The name that its `threading.Thread` has now; threads that Python did not start have none."""
+        if not self.ended():
+            for thread in threading.enumerate():
+                if thread.ident == self.ident:
+                    return thread.name
+        return f"thread {self.ident}" + (" (ended)" if self.ended() else "")
+
+
+class _Current(threading.local):
+    life: _Life
+    identity: ThreadIdentity
+
+
+_current = _Current()
+
+
+def current_thread() -> ThreadIdentity:
+    """The identity of the calling thread."""
+    try:
+        return _current.identity
+    except AttributeError:
+        _current.life = _Life()
+        _current.identity = ThreadIdentity(_current.life)
+        return _current.identity

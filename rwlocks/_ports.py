@@ -1,0 +1,128 @@
+"""What a runtime must offer, so that its users can wait for a lock: the port between the core and ``backends/``.
+
+A backend knows how to sleep and how to be woken, nothing else; who gets the lock is the engine's business. The four
+rules of every waiter, learnt from parking_lot:
+
+1. *Prepare before anyone can see you.* A waiter is ready to be woken as soon as it is made; a wake-up that comes
+   before `park` makes that `park` return at once.
+2. *Park outside the mutex.* No method of a waiter but `wake` and `lost` is called by others, and `wake` never with the
+   mutex held.
+3. *A wake-up may come at any time, from any thread, any number of times.* Returning from `park` without reason is
+   allowed: the caller looks at its ticket, not at why it woke.
+4. *Delivery can fail, and must say so.* At once, by `wake` returning False; or later, by calling ``undelivered``
+   when the scheduled wake-up is destroyed without having run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["AsyncBackend", "AsyncWaiter", "Backend", "SyncBackend", "SyncWaiter", "Waiter"]
+
+
+class Waiter(Protocol):
+    """One sleeper. It is made for one acquisition, may be parked several times, and is never shared."""
+
+    def wake(self) -> bool:
+        """End the current or the next `park`; False if the sleeper can never run again.
+
+        Obligation: callable from any thread, any number of times, never blocks, raises nothing.
+        """
+        ...
+
+    def lost(self) -> bool:
+        """Whether the sleeper can never run again, because its event loop was closed.
+
+        Obligation: called with the mutex held; must be quick, take no lock and raise nothing.
+        """
+        ...
+
+
+class SyncWaiter(Waiter, Protocol):
+    """A sleeper that blocks its thread."""
+
+    def park(self, timeout: float | None) -> None:
+        """Sleep until woken, for at most ``timeout`` seconds (None: for ever). May return early.
+
+        Obligation: answers signals, so that KeyboardInterrupt comes through; consumes one wake-up.
+        """
+        ...
+
+
+class AsyncWaiter(Waiter, Protocol):
+    """A sleeper that suspends its task."""
+
+    async def park(self, timeout: float | None) -> None:
+        """Sleep until woken, for at most ``timeout`` seconds of the loop's clock (None: for ever). May return early.
+
+        Obligation: raises the runtime's own cancellation and leaves nothing scheduled behind.
+        """
+        ...
+
+
+class _Common(Protocol):
+    @property
+    def name(self) -> str:
+        """What users call it in ``RWLock(backend=...)`` and what error messages say."""
+        ...
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which a waiter of this runtime lets newcomers overtake it, unless the policy says otherwise."""
+        ...
+
+
+@runtime_checkable
+class SyncBackend(_Common, Protocol):
+    """A runtime whose waiters block."""
+
+    def new_sync_waiter(self, undelivered: Callable[[], None]) -> SyncWaiter:
+        """A waiter for the calling thread. ``undelivered`` is for rule 4 above."""
+        ...
+
+
+@runtime_checkable
+class AsyncBackend(_Common, Protocol):
+    """A runtime whose waiters suspend a task."""
+
+    @property
+    def checkpoints(self) -> bool:
+        """Whether it is this runtime's custom that every acquisition is a checkpoint, also one that need not wait."""
+        ...
+
+    def running(self) -> bool:
+        """Whether a task of this runtime runs on the calling thread, so that it could be parked here."""
+        ...
+
+    def current_task(self) -> object | None:
+        """The task that runs on the calling thread, an object that can be referenced weakly; None outside of one.
+
+        Obligation: raises nothing and takes no lock.
+        """
+        ...
+
+    def task_name(self, task: object) -> str | None:
+        """What a user would call that task; None if it is no task of this runtime."""
+        ...
+
+    def clock(self) -> float:
+        """The time of the loop that runs here, in seconds; timeouts are measured by it."""
+        ...
+
+    def new_async_waiter(self, undelivered: Callable[[], None]) -> AsyncWaiter:
+        """A waiter for the running task. ``undelivered`` is for rule 4 above."""
+        ...
+
+    async def check_cancelled(self) -> None:
+        """Raise a cancellation that is already due; called before the lock is taken."""
+        ...
+
+    async def yield_once(self) -> None:
+        """Let the others run once; called with the lock held, which is given back if this raises."""
+        ...
+
+
+Backend: TypeAlias = SyncBackend | AsyncBackend

@@ -1,0 +1,126 @@
+"""Which runtimes there are, and which one runs on this thread.
+
+Backends are found by name and loaded when somebody first waits through them. A runtime is noticed in `sys.modules`
+and never imported for its own sake: a program of threads pays for no event loop.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Final
+
+from rwlocks._errors import BackendUnavailable
+from rwlocks._ports import AsyncBackend, Backend, SyncBackend
+
+__all__ = ["backend_named", "blocking", "current_task", "running"]
+
+ENTRY_POINTS: Final = "rwlocks.backends"
+
+_BUILT_IN: Final = {
+    "threading": "rwlocks.backends._threads",
+    "asyncio": "rwlocks.backends._asyncio",
+    "anyio": "rwlocks.backends._anyio",
+}
+_loaded: dict[str, Backend] = {}
+
+# Runtime modules that have not been imported so far, and the backends that know their tasks.
+_unseen: dict[str, str] = {"asyncio": "asyncio", "trio": "anyio"}
+
+# The loaded backends that know tasks. asyncio's comes before anyio's, which speaks for trio but understands asyncio too.
+_with_tasks: tuple[AsyncBackend, ...] = ()
+
+
+def backend_named(backend: str | Backend) -> Backend:
+    """The backend for a name, loaded; an object is returned as it is.
+
+    Raises ValueError for an unknown name, TypeError for anything else, BackendUnavailable when something is missing.
+    """
+    if not isinstance(backend, str):
+        if isinstance(backend, (SyncBackend, AsyncBackend)):
+            return _remember(backend.name, backend)
+        raise TypeError(f"{backend!r} is not a backend; give a name such as 'asyncio', or a Backend object")
+    if backend not in _loaded:
+        _remember(backend, _load(backend))
+    return _loaded[backend]
+
+
+def blocking() -> SyncBackend:
+    """The backend of plain threads."""
+    backend = backend_named("threading")
+    assert isinstance(backend, SyncBackend)
+    return backend
+
+
+def running() -> AsyncBackend | None:
+    """The runtime whose task runs on the calling thread."""
+    if _unseen:
+        _look_for_runtimes()
+    for backend in _with_tasks:
+        if backend.running():
+            return backend
+    return None
+
+
+def current_task() -> object | None:
+    """The task that runs on the calling thread, of whatever runtime."""
+    if _unseen:
+        _look_for_runtimes()
+    for backend in _with_tasks:
+        task = backend.current_task()
+        if task is not None:
+            return task
+    return None
+
+
+def task_name(task: object) -> str:
+    """What a user would call that task."""
+    for backend in _with_tasks:
+        name = backend.task_name(task)
+        if name is not None:
+            return name
+    return repr(task)
+
+
+def _look_for_runtimes() -> None:
+    for module, name in tuple(_unseen.items()):
+        found = sys.modules.get(module)
+        # A module that is still being imported has no tasks yet, and touching it could deadlock the import.
+        if found is not None and not getattr(found.__spec__, "_initializing", False):
+            backend_named(name)
+            _unseen.pop(module, None)
+
+
+def _load(name: str) -> Backend:
+    if name in _BUILT_IN:
+        try:
+            module = importlib.import_module(_BUILT_IN[name])
+        except ImportError as error:
+            raise BackendUnavailable(
+                f"the backend {name!r} needs {error.name!r}, which is not installed; "
+                f"run 'pip install {error.name}'"
+            ) from error
+        backend: Backend = module.BACKEND
+        return backend
+    from importlib.metadata import entry_points
+
+    registered = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if name not in registered:
+        known = ", ".join(map(repr, ["auto", *_BUILT_IN, *sorted(registered)]))
+        raise ValueError(f"unknown backend {name!r}; the known ones are {known}, or give a Backend object")
+    backend = registered[name].load()
+    if not isinstance(backend, (SyncBackend, AsyncBackend)):
+        raise TypeError(
+            f"the entry point {name!r} of {ENTRY_POINTS!r} is {backend!r}, not a backend; "
+            "it must name an object that satisfies rwlocks.Backend"
+        )
+    return backend
+
+
+def _remember(name: str, backend: Backend) -> Backend:
+    global _with_tasks
+    known = _loaded.setdefault(name, backend)
+    if isinstance(backend, AsyncBackend) and backend not in _with_tasks:
+        # Sorted, so that the answer does not depend on who was loaded first.
+        _with_tasks = tuple(sorted({*_with_tasks, backend}, key=lambda b: (b.name != "asyncio", b.name == "anyio")))
+    return known if known == backend else backend
