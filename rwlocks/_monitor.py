@@ -288,7 +288,7 @@ class Monitor:
             now - ticket.wanted,
             granted=False,
             poked=not pending and ticket.poked,
-            spent=pending or ticket.spent,
+            spent=pending or now - ticket.wanted >= ticket.patience,
         )
 
     def _busy(self) -> RuntimeError:
