@@ -19,8 +19,9 @@ class Recipient(Protocol):
         """Run the callback in the loop, after the task that `ring` has just woken."""
         ...
 
-    def undelivered(self) -> None:
-        """The task will not run again; pass on what it was to be told."""
+    @property
+    def undelivered(self) -> Callable[[], None]:
+        """What to call when the task will not run again, so that its news are passed on."""
         ...
 
 

@@ -10,7 +10,7 @@ from rwlocks._acquire import acquisition, block, suspend
 from rwlocks._errors import GuardStateError, LockTimeout, NotHeldError
 from rwlocks._guards import Guard, ReadGuard, UpgradableGuard, WriteGuard
 from rwlocks._monitor import Monitor
-from rwlocks._owners import current_thread
+from rwlocks._owners import current
 from rwlocks._ports import AsyncBackend, Backend, SyncBackend
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import BackendName, Checkpoint, Mode, PolicyName
@@ -19,7 +19,6 @@ from rwlocks.policies import Policy, policy_named
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rwlocks._ports import Waiter
     from rwlocks._stats import LockStatistics
 
 __all__ = ["RWLock"]
@@ -122,7 +121,8 @@ class RWLock:
         """Block the thread until the guard holds the lock."""
         if self._only is not None and (timeout is None or timeout > 0):
             self._blocking()
-        ticket = _ticket_for(guard)
+        task = _runtimes.current_task()
+        ticket = Ticket(guard.wanted, current.thread, None if task is None else weakref.ref(task))
         if not self._monitor.enter(guard, ticket):
             self._block(ticket, timeout)
 
@@ -230,14 +230,9 @@ class RWLock:
 
 def _ticket_for(guard: Guard) -> Ticket:
     task = _runtimes.current_task()
-    return Ticket(guard.wanted, current_thread(), None if task is None else weakref.ref(task))
+    return Ticket(guard.wanted, current.thread, None if task is None else weakref.ref(task))
 
 
 def _holds(guard: Guard, asking: Ticket) -> bool:
     held = guard.ticket
-    return (
-        held is not None
-        and held.state is State.HELD
-        and held.task is asking.task
-        and held.thread is asking.thread
-    )
+    return held is not None and held.state is State.HELD and held.task is asking.task and held.thread is asking.thread

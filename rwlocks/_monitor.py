@@ -89,7 +89,7 @@ class Monitor:
                 if seated is not None and seated.state is not DONE:
                     raise _seat_is_taken(seated)
                 seat.ticket = ticket
-                entered = self.engine.enter_idle(ticket)
+                entered = self.engine.enter(ticket, self.clock)
                 if not entered:
                     wakes = self.engine.request(ticket, self.clock(), wait=False)
                     entered = ticket.state is HELD
@@ -103,6 +103,7 @@ class Monitor:
 
     def leave(self, seat: Seat) -> None:
         """Release what the seat holds. Raises NotHeldError if that is nothing."""
+        wakes: Wakes | None = None
         with self.mutex:
             ticket = seat.ticket
             if ticket is None or ticket.state is not HELD:
@@ -116,7 +117,8 @@ class Monitor:
             self.inside = True
             try:
                 seat.ticket = None
-                wakes = None if self.engine.leave_idle(ticket) else self.engine.release(ticket, self.clock())
+                if not self.engine.leave(ticket, self.clock):
+                    wakes = self.engine.release(ticket, self.clock())
             finally:
                 self.inside = False
             if self.deferred:
@@ -126,13 +128,15 @@ class Monitor:
 
     # -- everything else ---------------------------------------------------------------------------------------
 
-    def ask(self, step: Callable[[Ticket, float], Wakes], ticket: Ticket) -> None:
-        """One event whose outcome the caller needs. Raises RuntimeError if it interrupts this very mutex."""
+    def ask(self, step: Callable[[Ticket, float], Wakes], ticket: Ticket) -> State:
+        """One event, and what has become of its ticket. Raises RuntimeError if it interrupts this very mutex."""
         with self.mutex:
             if self.inside:
                 raise self._busy()
             wakes = self._apply(step, ticket)
+            state = ticket.state
         self.wake(wakes)
+        return state
 
     def tell(self, step: Callable[[Ticket, float], Wakes], ticket: Ticket) -> None:
         """One event whose outcome nobody needs; applied later if it interrupts this very mutex."""
@@ -275,9 +279,7 @@ class Monitor:
             # Its acquisition read no clock, so that nobody waited then: it is older than the present contention.
             since = self.observed_since if self.engine.contended else None
             ticket.since = now if since is None else since
-        return Holder(
-            ticket.mode, _owner_name(ticket), ticket.thread.ident, now - ticket.since, not ticket.delivered
-        )
+        return Holder(ticket.mode, _owner_name(ticket), ticket.thread.ident, now - ticket.since, not ticket.delivered)
 
     def _waiter(self, ticket: Ticket, mode: Mode, now: float) -> Waiter:
         pending = ticket is self.engine.upgrading
