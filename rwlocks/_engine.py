@@ -147,7 +147,7 @@ class Engine:
         if self.contended:
             line, young = self.waiting[WRITE], self.young
             first, soonest = line.head, young.head
-            if first is None or soonest is None or not first.who.poked:
+            if first is None or soonest is None or not first.who.poked or first.who.waiter.lost():
                 return False
             if not line.length == young.length == self.contended or clock() >= soonest.key:
                 return False
