@@ -507,7 +507,8 @@ class Engine:
             tuple((t.task, t.mode, t.spent, t.poked, t.waiter.lost()) for t in queue),
             None if self.upgrading is None else self.upgrading.task,
             sum(t.mode is READ and t.arrival <= self.held_back for t in queue),
-            self.writes_in_a_row,
+            # Beyond the bound one more decides nothing, but the last one may still be taken back.
+            min(self.writes_in_a_row, 1 + (self.policy.max_consecutive_writers or 0)),
             self._overdue(),
         )
 
