@@ -501,14 +501,14 @@ class Engine:
 
         ``task`` stands for the ticket in it: give each a distinct hashable one.
         """
-        queue = self.queue()
+        queue, limit = self.queue(), self.policy.max_consecutive_writers
         return (
             frozenset((t.task, t.mode, t.base, t.delivered) for t in self.holders),
             tuple((t.task, t.mode, t.spent, t.poked, t.waiter.lost()) for t in queue),
             None if self.upgrading is None else self.upgrading.task,
             sum(t.mode is READ and t.arrival <= self.held_back for t in queue),
             # Beyond the bound one more decides nothing, but the last one may still be taken back.
-            min(self.writes_in_a_row, 1 + (self.policy.max_consecutive_writers or 0)),
+            0 if limit is None else min(self.writes_in_a_row, limit + 1),
             self._overdue(),
         )
 
