@@ -39,6 +39,9 @@ class _NativeLoop(Protocol):
 
     def ended(self, loop: Any) -> bool: ...
 
+    async def wait(self, loop: Any, bell: anyio.Event, timeout: float) -> None:
+        """Wait for the bell, for at most that many seconds."""
+
 
 @final
 class _Trio:
@@ -65,6 +68,10 @@ class _Trio:
 
     def ended(self, loop: Any) -> bool:
         return False  # Its tasks have ended before it.
+
+    async def wait(self, loop: Any, bell: anyio.Event, timeout: float) -> None:
+        with anyio.move_on_after(timeout):
+            await bell.wait()
 
 
 @final
@@ -93,6 +100,14 @@ class _Asyncio:
 
     def ended(self, loop: Any) -> bool:
         return bool(loop.is_closed())
+
+    async def wait(self, loop: Any, bell: anyio.Event, timeout: float) -> None:
+        # No cancel scope: it could not be left when the parked coroutine is destroyed from outside of its task.
+        timer = loop.call_later(timeout, bell.set)
+        try:
+            await bell.wait()
+        finally:
+            timer.cancel()
 
 
 # trio first: its guest mode runs inside another loop's callbacks.
@@ -130,11 +145,8 @@ class EventWaiter:
             return False
         return True
 
-    def ring(self) -> bool:
-        if self._bell.is_set():
-            return False
+    def ring(self) -> None:
         self._bell.set()
-        return True
 
     def behind_the_task(self, callback: Callable[[], None]) -> None:
         self._native.behind_the_task(self._loop, callback)
@@ -143,8 +155,7 @@ class EventWaiter:
         if timeout is None:
             await self._bell.wait()
         else:
-            with anyio.move_on_after(timeout):
-                await self._bell.wait()
+            await self._native.wait(self._loop, self._bell, timeout)
         if self._bell.is_set():
             self._bell = anyio.Event()
 

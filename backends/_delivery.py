@@ -11,12 +11,12 @@ __all__ = ["Delivery"]
 
 
 class Recipient(Protocol):
-    def ring(self) -> bool:
-        """Wake the task, in its loop's thread; False if it was awake already."""
+    def ring(self) -> None:
+        """Wake the task, in its loop's thread; nothing happens if it is awake already."""
         ...
 
     def behind_the_task(self, callback: Callable[[], None]) -> None:
-        """Run the callback in the loop, after the task that `ring` has just woken."""
+        """Run the callback in the loop, after the task that `ring` has woken."""
         ...
 
     @property
@@ -41,10 +41,9 @@ class Delivery:
         self._arrived = False
 
     def __call__(self) -> None:
-        if self._recipient.ring():
-            self._recipient.behind_the_task(self.arrive)
-        else:
-            self._arrived = True
+        # Also behind a task that was awake already, because of its timeout or cancellation: it has not run yet.
+        self._recipient.ring()
+        self._recipient.behind_the_task(self.arrive)
 
     def arrive(self) -> None:
         self._arrived = True
