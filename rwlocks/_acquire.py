@@ -34,13 +34,14 @@ def acquisition(monitor: Monitor, ticket: Ticket, timeout: float | None, clock: 
         while state is State.WAITING:
             left = None if deadline is None else deadline - clock()
             if left is not None and left <= 0:
-                return monitor.ask(monitor.expire, ticket) is State.HELD
+                return monitor.ask(monitor.expire, ticket) is State.HELD or ticket.granted
             yield left
             state = monitor.ask(monitor.resume, ticket)
     except BaseException:
         monitor.tell(monitor.cancel, ticket)
         raise
-    if state is State.DONE:
+    # Whoever has the guard may have released it already, before its waiter woke: it was granted all the same.
+    if state is State.DONE and not ticket.granted:
         raise RuntimeError("the event loop was closed while its task waited for the lock; wait on a loop that runs")
     return True
 
@@ -59,6 +60,9 @@ def block(parking: Parking, waiter: SyncWaiter) -> bool:
     except StopIteration as end:
         granted: bool = end.value
         return granted
+    finally:
+        # KeyboardInterrupt can also strike between the park and the step; the traceback would keep the request alive.
+        parking.close()
 
 
 async def suspend(parking: Parking, waiter: AsyncWaiter) -> bool:

@@ -193,6 +193,7 @@ class Engine:
                 self.writes_in_a_row -= 1
             self._drop(ticket)
         ticket.state = DONE
+        ticket.granted = False
         return wakes + self._serve()
 
     def release(self, ticket: Ticket, now: float) -> Wakes:
@@ -419,6 +420,7 @@ class Engine:
         self._leave(ticket)
         ticket.since = self.now
         ticket.delivered = False
+        ticket.granted = True
         self._hold(ticket)
 
     def _hold(self, ticket: Ticket) -> None:

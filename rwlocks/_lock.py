@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final, NoReturn, SupportsFloat, final, get_arg
 
 from rwlocks import _runtimes
 from rwlocks._acquire import acquisition, block, suspend
-from rwlocks._errors import GuardStateError, LockTimeout, NotHeldError
+from rwlocks._errors import LockTimeout
 from rwlocks._guards import Guard, ReadGuard, UpgradableGuard, WriteGuard
-from rwlocks._monitor import Monitor
+from rwlocks._monitor import Interrupted, Monitor
 from rwlocks._owners import current
 from rwlocks._ports import AsyncBackend, Backend, SyncBackend
 from rwlocks._ticket import State, Ticket
@@ -147,7 +147,10 @@ class RWLock:
     def try_guard(self, guard: Guard) -> bool:
         """Take the lock for the guard if that needs no waiting."""
         ticket = _ticket_for(guard)
-        entered = self._monitor.enter(guard, ticket)
+        try:
+            entered = self._monitor.enter(guard, ticket)
+        except Interrupted:
+            return False  # Asked from within a change of this lock: not now.
         if not entered:
             ticket.state = State.DONE
         return entered
@@ -158,12 +161,7 @@ class RWLock:
 
     def downgrade_guard(self, guard: Guard) -> None:
         """Make the guard a reader, or what it was before its upgrade."""
-        ticket = guard.ticket
-        if ticket is None or ticket.state is not State.HELD:
-            raise NotHeldError("this guard holds nothing, so that there is nothing to downgrade; acquire it first")
-        if ticket.mode is Mode.READ:
-            raise GuardStateError("this guard reads already; there is nothing to downgrade")
-        self._monitor.tell(self._monitor.engine.downgrade, ticket)
+        self._monitor.downgrade(guard)
 
     # -- the slow path -----------------------------------------------------------------------------------------
 
