@@ -74,8 +74,7 @@ class Outcome:
 
 def measure(contestant: Contestant, threads: int, reads: float, seconds: float, *, split: bool, seed: int) -> Outcome:
     """Let them fight for ``seconds``. Raises RuntimeError if the lock does not exclude, or lets somebody hang."""
-    work = compiled(WORK, contestant)()
-    assert callable(work)
+    work: Callable[..., tuple[int, int, float, float]] = compiled(WORK, contestant)()
     box = {"n": 0}
     running = [True]
     tallies: list[tuple[int, int, float, float]] = []

@@ -1,6 +1,6 @@
 """Who is measured. One entry each; a rival that is not installed is skipped, and named in the report.
 
-An entry is source text, as for `timeit`: the loop that is timed is compiled around it, so that nobody pays for a wrapper
+An entry is source text, as for `timeit`: the timed loop is compiled around it, so that nobody pays for a wrapper
 that its users would not call, and everybody is used as its own documentation does.
 """
 
@@ -172,7 +172,7 @@ TRIO: Final = (
 
 
 def choose(everybody: tuple[Contestant, ...], wanted: list[str]) -> list[Contestant]:
-    """Those installed whose name contains one of ``wanted`` (all, if that is empty), the yardstick always; says who is left out."""
+    """Those whose name contains one of ``wanted`` (all, if that is empty), and the yardstick; says who is not installed."""
     yardstick = everybody[0]
     chosen = [c for c in everybody if c is yardstick or not wanted or any(word in c.name for word in wanted)]
     missing = [c for c in chosen if c.missing()]

@@ -11,7 +11,7 @@ import platform
 import random
 import statistics
 import sys
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -46,12 +46,12 @@ def describe_machine() -> str:
     return f"{platform.python_implementation()} {platform.python_version()}, {platform.system()} {platform.machine()}"
 
 
-def compiled(template: str, contestant: Contestant, **more: str) -> Callable[..., object]:
-    """The function ``run`` of the template, written out for this contestant; called with nothing, it makes a new lock."""
+def compiled(template: str, contestant: Contestant, **more: str) -> Callable[..., Any]:
+    """The function ``run`` of the template, written out for this contestant; each call of it makes a new lock."""
     indented = contestant.setup.replace("\n", "\n    ")
     handles = contestant.handles
     source = template.format(setup=indented, handles=handles, read=contestant.read, write=contestant.write, **more)
-    names: dict[str, Callable[..., object]] = {}
+    names: dict[str, Callable[..., Any]] = {}
     exec(compile(source, f"<{contestant.name}>", "exec"), names)  # noqa: S102  as timeit does, with text of our own
     return names["run"]
 
