@@ -172,7 +172,7 @@ TRIO: Final = (
 
 
 def choose(everybody: tuple[Contestant, ...], wanted: list[str]) -> list[Contestant]:
-    """Those whose name contains one of ``wanted`` (all, if that is empty), and the yardstick; says who is not installed."""
+    """Those whose name contains one of ``wanted`` (all, if that is empty), and the yardstick; says who is missing."""
     yardstick = everybody[0]
     chosen = [c for c in everybody if c is yardstick or not wanted or any(word in c.name for word in wanted)]
     missing = [c for c in chosen if c.missing()]
