@@ -36,8 +36,10 @@ __all__ = [
     "MIXED",
     "STAGES",
     "Actor",
+    "AnyGuard",
     "AsyncioStage",
     "Crew",
+    "EagerStage",
     "JumpingClock",
     "LoopStage",
     "Outcome",
@@ -138,7 +140,7 @@ class ThreadActor(Actor):
         super().__init__(name, lock, mode, timeout)
         self._clock = clock
         self._orders: SimpleQueue[Order] = SimpleQueue()
-        self.thread = threading.Thread(target=self._live, name=name)
+        self.thread = threading.Thread(target=self._live, name=name, daemon=True)
         self.thread.start()
 
     def post(self, order: Order) -> None:
@@ -264,7 +266,7 @@ class LoopStage(Stage):
 
     def __init__(self) -> None:
         self._ready: Future[None] = Future()
-        self._thread = threading.Thread(target=self._play, name=type(self).__name__)
+        self._thread = threading.Thread(target=self._play, name=type(self).__name__, daemon=True)
         self.errors: list[BaseException] = []
 
     def __enter__(self) -> Self:
