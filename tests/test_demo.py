@@ -289,15 +289,25 @@ def test_the_conclusion_tells_the_first_violations_and_counts_the_rest() -> None
     assert lines[-1] == "  and 12 more"
 
 
-def test_the_timeline_shows_the_middle_of_the_round() -> None:
-    played = record()._replace(seconds=1.0)
-    assert timeline(played, 5, 0.2) == [
-        Instant(0, 0, 2, 0),
+def test_the_timeline_shows_who_was_where() -> None:
+    assert timeline(record(), 5, 0.125) == [
+        Instant(1, 0, 1, 1),  # at 0.1, when the first gets in
         Instant(1, 0, 1, 1),
         Instant(1, 0, 0, 1),
-        Instant(0, 1, 0, 0),
+        Instant(1, 0, 0, 1),
         Instant(0, 1, 0, 0),
     ]
+
+
+def test_the_timeline_is_of_the_busiest_stretch() -> None:
+    holds = [Hold(Mode.WRITE, since, since + 0.25) for since in (0.0, 2.0, 4.0, 4.5, 6.0)]
+    played = record()._replace(waits=(), holds=tuple(holds))
+    assert [now.writers for now in timeline(played, 4, 0.25)] == [1, 0, 1, 0]
+
+
+def test_the_timeline_of_a_round_without_any_hold_is_empty() -> None:
+    played = record()._replace(waits=(), holds=())
+    assert timeline(played, 2, 0.5) == [Instant(0, 0, 0, 0)] * 2
 
 
 # -- as a program ------------------------------------------------------------------------------------------------
