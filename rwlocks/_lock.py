@@ -128,7 +128,7 @@ class RWLock:
 
     async def acquire_guard_async(self, guard: Guard, timeout: float | None, *, again: bool) -> None:
         """Suspend the task until the guard holds the lock; ``again`` allows that this very task holds it already."""
-        backend = self._suspending()
+        backend = self._suspending(may_wait=timeout is None or timeout > 0)
         ticket = _ticket_for(guard)
         if again and _holds(guard, ticket):
             return
@@ -205,7 +205,7 @@ class RWLock:
             return self._only
         raise self._excluded("a thread")
 
-    def _suspending(self) -> AsyncBackend:
+    def _suspending(self, *, may_wait: bool) -> AsyncBackend:
         only = self._only
         if isinstance(only, AsyncBackend) and only.running():
             return only
@@ -214,7 +214,7 @@ class RWLock:
             raise RuntimeError(
                 "no task of a known event loop runs here; use 'async with' inside asyncio or trio, and 'with' elsewhere"
             )
-        if only is not None:
+        if only is not None and may_wait:
             raise self._excluded(f"a task of {running.name!r}")
         return running
 
