@@ -165,9 +165,9 @@ class AnyioBackend:
     """trio and asyncio under anyio's rules: every acquisition is a checkpoint."""
 
     __slots__ = ()
-    name: Final = "anyio"
-    patience: Final = 0.0  # On one loop a hand-off costs nothing, and barging starves.
-    checkpoints: Final = True
+    name = "anyio"
+    patience = 0.0  # On one loop a hand-off costs nothing, and barging starves.
+    checkpoints = True
 
     def running(self) -> bool:
         return self.current_task() is not None

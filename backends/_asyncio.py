@@ -64,9 +64,9 @@ class AsyncioBackend:
     """Every asyncio event loop, uvloop included. Any number of them may wait for one lock at the same time."""
 
     __slots__ = ()
-    name: Final = "asyncio"
-    patience: Final = 0.0  # On one loop a hand-off costs nothing, and barging starves.
-    checkpoints: Final = False  # As asyncio.Lock: an acquisition that need not wait does not yield.
+    name = "asyncio"
+    patience = 0.0  # On one loop a hand-off costs nothing, and barging starves.
+    checkpoints = False  # As asyncio.Lock: an acquisition that need not wait does not yield.
 
     def running(self) -> bool:
         return self.current_task() is not None
