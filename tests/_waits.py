@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import signal
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
@@ -19,6 +21,7 @@ from rwlocks._types import PolicyName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
+    from types import FrameType
 
     from rwlocks import Policy
 
@@ -27,12 +30,14 @@ __all__ = [
     "POLICIES",
     "PURE_LOOPS",
     "AnyGuard",
+    "Interrupt",
     "Parked",
     "fails_in_no_child",
     "jump",
     "lock_on",
     "request",
     "run",
+    "switching_all_the_time",
     "until",
 ]
 
@@ -118,6 +123,33 @@ async def until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline, "it has not come true"
         await anyio.sleep(0.0005)
+
+
+class Interrupt:
+    """One KeyboardInterrupt for the main thread, whatever it is doing; for a child process.
+
+    The signal is sent until it was seen: one that comes between the last look at signals and the system call that
+    sleeps is handled only after the sleep.
+    """
+
+    def __init__(self, at_first: Callable[[], object] | None = None) -> None:
+        self._at_first = at_first
+        self._seen = False
+        signal.signal(signal.SIGINT, self._handle)
+
+    def strike(self) -> None:
+        ident = threading.main_thread().ident
+        assert ident is not None
+        while not self._seen:
+            signal.pthread_kill(ident, signal.SIGINT)
+            time.sleep(0.001)
+
+    def _handle(self, _: int, __: FrameType | None) -> None:
+        if not self._seen:
+            self._seen = True
+            if self._at_first is not None:
+                self._at_first()
+            raise KeyboardInterrupt
 
 
 def fails_in_no_child(what: Callable[[], None]) -> None:

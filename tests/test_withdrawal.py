@@ -195,7 +195,9 @@ def test_a_task_of_asyncio_that_is_cancelled_with_a_grant_passes_it_on(
         await wait_until_parked(lock, 1)
         following = asyncio.create_task(behind._acquire_async())
         await wait_until_parked(lock, 2)
-        for step in (wanting.cancel, holder.release) if race == "cancel before wake" else (holder.release, wanting.cancel):
+        for step in (
+            (wanting.cancel, holder.release) if race == "cancel before wake" else (holder.release, wanting.cancel)
+        ):
             step()
         with pytest.raises(asyncio.CancelledError):
             await wanting
