@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ from test_golden_traces import MODES, POLICIES, SITUATIONS, Trace
 from rwlocks._engine import Engine
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
-from rwlocks.policies import Fifo, PhaseFair, ReaderPreference, WriterPreference
+from rwlocks.policies import Fifo, Order, PhaseFair, ReaderPreference, WriterPreference
 from rwlocks.testing._explorer import step
 from rwlocks.testing._world import Act, Event, World
 
@@ -123,6 +124,40 @@ def test_long_walks_come_back_to_the_empty_lock(seed: int) -> None:
         while world.tickets:
             world = step(world, Event(Act.DIE, chance.choice(list(world.tickets))))
         assert world.key() == empty
+
+
+# -- as if it had never been asked ---------------------------------------------------------------------------------
+
+
+def arrived(policy: Policy, modes: tuple[Mode, ...], leaving: int | None = None) -> World:
+    """They ask one after the other, then one of them withdraws, and everybody learns of what it was granted."""
+    world = World(policy, len(modes))
+    for who, mode in enumerate(modes):
+        world = step(world, Event(Act.REQUEST, who, mode))
+    if leaving is not None:
+        world = step(world, Event(Act.WITHDRAW, leaving))
+    for hold in world.oracle.holds:
+        world = step(world, Event(Act.LEARN, hold.who))
+    return world
+
+
+@pytest.mark.parametrize("later", [0, 1, 2])
+@pytest.mark.parametrize("policy", [ReaderPreference(), WriterPreference(), Fifo(), PhaseFair()], ids=repr)
+def test_a_withdrawn_waiter_might_as_well_not_have_asked(policy: Policy, later: int) -> None:
+    """Whoever came after it stands where it would stand without it.
+
+    With one exception: under writer-pref and phase-fair any waiting writer stops the readers who wait, so that those
+    whom the withdrawn writer had stopped stay behind another one, also if it came after them.
+    """
+    compared = 0
+    for modes in itertools.product(Mode, repeat=3 + later):
+        before, after = modes[:2], modes[3:]
+        if policy.while_reading is Order.WRITERS_FIRST and WRITE in after[1:]:
+            continue
+        if arrived(policy, modes[:3]).tickets[2].state is State.WAITING:
+            compared += 1
+            assert arrived(policy, modes, leaving=2).key() == arrived(policy, before + after).key(), modes
+    assert compared >= 5
 
 
 # -- single points -------------------------------------------------------------------------------------------------
