@@ -20,7 +20,7 @@ from rwlocks import _runtimes as runtimes
 from rwlocks._types import PolicyName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Generator
     from types import FrameType
 
     from rwlocks import Policy
@@ -33,6 +33,7 @@ __all__ = [
     "Interrupt",
     "Parked",
     "fails_in_no_child",
+    "holds",
     "jump",
     "lock_on",
     "request",
@@ -82,6 +83,11 @@ def request(lock: RWLock, mode: Mode, timeout: float | None = None) -> AnyGuard:
     if mode is Mode.READ:
         return lock.read(timeout)
     return lock.write(timeout) if mode is Mode.WRITE else lock.upgradable(timeout)
+
+
+def holds(guard: AnyGuard) -> bool:
+    """Whether it does now, for type checkers that take an attribute to stay what it was."""
+    return guard.held
 
 
 class Parked:
@@ -165,7 +171,7 @@ def fails_in_no_child(what: Callable[[], None]) -> None:
 
 
 @contextmanager
-def switching_all_the_time() -> Iterator[None]:
+def switching_all_the_time() -> Generator[None]:
     """Threads take turns after every few instructions."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

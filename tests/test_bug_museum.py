@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 import pytest
@@ -31,7 +31,8 @@ def test_parking_lot_101_a_parked_upgradable_never_blocks_plain_readers(loop: st
         holder = await lock.upgradable()
         parked = [Parked(lock.upgradable()) for _ in range(2)]
         readers = [lock.read() for _ in range(3)]
-        assert all([reader.try_acquire() for reader in readers])
+        for reader in readers:
+            assert reader.try_acquire()
         async with lock.read(timeout=0):
             assert lock.statistics().readers == 4
         assert lock.statistics().waiting_upgradables == 2
@@ -126,8 +127,8 @@ def test_tokio_6450_a_grant_to_a_task_that_nobody_runs_is_seen_and_goes_on_when_
     assert lock.locked() is None
     with lock.write(timeout=0):
         pass
-    task._log_destroy_pending = False  # type: ignore[attr-defined]
-    task.get_coro().close()  # type: ignore[union-attr]
+    cast("Any", task)._log_destroy_pending = False
+    cast("Any", task).get_coro().close()
 
 
 def test_async_lock_91_a_busy_loop_keeps_its_grant_and_a_late_one_still_gets_it() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import pytest
 import trio
 import uvloop
-from _waits import POLICIES, request
+from _waits import POLICIES, holds, request
 
 from rwlocks import Fifo, Mode, RWLock
 from rwlocks import _runtimes as runtimes
@@ -19,7 +19,7 @@ from rwlocks.policies import policy_named
 from rwlocks.testing import wait_until_parked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Generator
 
     from _waits import AnyGuard
 
@@ -67,7 +67,7 @@ class Doomed:
 
 
 @contextmanager
-def doomed(kind: str) -> Iterator[Doomed]:
+def doomed(kind: str) -> Generator[Doomed]:
     loop = Doomed(kind)
     try:
         yield loop
@@ -75,7 +75,7 @@ def doomed(kind: str) -> Iterator[Doomed]:
         loop.close()
         for task in loop.tasks:
             if not task.done():
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                cast("Any", task)._log_destroy_pending = False
                 cast("Coroutine[Any, Any, Any]", task.get_coro()).close()
 
 
@@ -191,9 +191,9 @@ def test_a_grant_to_a_task_that_is_awake_already_is_not_lost_with_its_loop(
                 holder.release()
 
             loop.turn(wake_then_grant)
-            assert lost.held
+            assert holds(lost)
             loop.close()
-            assert not lost.held
+            assert not holds(lost)
             other.loop.run_until_complete(other.tasks[0])
             assert behind.held
             behind.release()

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-import itertools
 import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 from _waits import LOOPS, POLICIES, Interrupt, Parked, fails_in_no_child, lock_on, request, run, switching_all_the_time
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from rwlocks import WriteGuard
+    from rwlocks._types import PolicyName
 
 MODES: Final = tuple(Mode)
 SOON: Final = 10.0  # seconds until a thread gives up, so that a test fails instead of hanging
@@ -204,7 +204,7 @@ def test_a_refused_guard_does_not_put_deferred_releases_off() -> None:
                 return behind.ticket
 
         with pytest.raises(GuardStateError, match="this guard"):
-            lock._monitor.enter(Trap(), behind.ticket)  # type: ignore[arg-type]
+            cast("Any", lock._monitor).enter(Trap(), behind.ticket)
         assert behind.held
         writing.result(30).release()
 
@@ -213,13 +213,12 @@ def test_a_snapshot_that_is_interrupted_by_a_release_is_consistent() -> None:
     """A release by the collector must not change the holders while they are listed."""
 
     class Interrupted(asyncio.Task[None]):
-        interruption: Callable[[], None] | None = None
-
         def get_name(self) -> str:
-            if Interrupted.interruption is not None:
-                interruption, Interrupted.interruption = Interrupted.interruption, None
-                interruption()
+            while interruptions:
+                interruptions.pop()()
             return super().get_name()
+
+    interruptions: list[Callable[[], None]] = []
 
     async def scenario() -> None:
         lock = RWLock()
@@ -231,11 +230,7 @@ def test_a_snapshot_that_is_interrupted_by_a_release_is_consistent() -> None:
         tasks = [Interrupted(hold(index)) for index in range(len(guards))]
         await asyncio.gather(*tasks)
 
-        def interruption() -> None:
-            guards[0].release()
-            guards[3].release()
-
-        Interrupted.interruption = interruption
+        interruptions.extend((guards[0].release, guards[3].release))
         seen = lock.statistics()
         assert (seen.readers, len(seen.holders)) == (4, 4)
         assert lock.statistics().readers == 2
@@ -300,37 +295,33 @@ def test_an_async_request_inside_the_mutex_is_refused_and_never_hangs(loop: str)
 def handle_signals_inside_the_mutex() -> None:
     """In the main thread of a child, where handlers run."""
     for policy in POLICIES:
-        lock = RWLock(policy)
-        holder, other = lock.read().acquire(), lock.read().acquire()
-        answers: list[object] = []
+        handle_a_signal_inside_the_mutex(policy)
 
-        def handle(
-            _: int,
-            frame: FrameType | None,
-            lock: RWLock = lock,
-            other: object = other,
-            answers: list[object] = answers,
-        ) -> None:
-            assert frame is not None
-            answers.append(lock.write().try_acquire())
-            other.release()  # type: ignore[attr-defined]
-            try:
-                lock.write().acquire()
-            except RuntimeError as error:
-                answers.append(str(error))
 
-        signal.signal(signal.SIGUSR1, handle)
-        writer = lock.write()
-        with ThreadPoolExecutor(1) as pool:
-            writing = pool.submit(writer.acquire, SOON)
-            wait_until_parked(lock, 1)
-            intruder = Intruder(lock, lambda: signal.raise_signal(signal.SIGUSR1))
-            holder.release()
-            assert intruder.inside
-            writing.result(30).release()
-        assert answers[0] is False
-        assert "signal handler" in str(answers[1])
-        assert lock.locked() is None
+def handle_a_signal_inside_the_mutex(policy: PolicyName) -> None:
+    lock = RWLock(policy)
+    holder, other, writer = lock.read().acquire(), lock.read().acquire(), lock.write()
+    answers: list[object] = []
+
+    def handle(_: int, __: FrameType | None) -> None:
+        answers.append(lock.write().try_acquire())
+        other.release()
+        try:
+            lock.write().acquire()
+        except RuntimeError as error:
+            answers.append(str(error))
+
+    signal.signal(signal.SIGUSR1, handle)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(writer.acquire, SOON)
+        wait_until_parked(lock, 1)
+        intruder = Intruder(lock, lambda: signal.raise_signal(signal.SIGUSR1))
+        holder.release()
+        assert intruder.inside
+        writing.result(30).release()
+    assert answers[0] is False
+    assert "signal handler" in str(answers[1])
+    assert lock.locked() is None
 
 
 def test_a_signal_handler_inside_the_mutex_may_release_and_never_hangs() -> None:
@@ -345,7 +336,7 @@ def interrupt_a_waiter_that_was_just_granted_the_lock() -> None:
                 interrupt_after_a_grant(policy, patience, mode)
 
 
-def interrupt_after_a_grant(policy: str, patience: float | None, mode: Mode) -> None:
+def interrupt_after_a_grant(policy: PolicyName, patience: float | None, mode: Mode) -> None:
     lock = RWLock(type(policy_named(policy))(patience=patience))
     holder, guard, behind = lock.write().acquire(), request(lock, mode), lock.write()
     interrupt = Interrupt(at_first=holder.release)
@@ -380,119 +371,113 @@ class Interruption(BaseException):
     """Stands for KeyboardInterrupt, which would end a thread of pytest for good."""
 
 
-@pytest.mark.parametrize("patience", [None, 0.0])
-def test_an_interrupt_at_any_line_around_the_wait_leaves_nothing_behind(patience: float | None) -> None:
-    """Also between the park and the step after it, and although the traceback keeps every frame alive."""
-    for line in itertools.count():
-        lock = RWLock(Fifo(patience=patience))
-        holder, guard, behind = lock.write().acquire(), lock.write(), lock.write()
-        struck = threading.Event()
-
-        def waits(lock: RWLock = lock) -> bool:
-            seen = lock.statistics()
-            return bool(seen.waiters) or any(held.granted for held in seen.holders)
-
-        def trace(
-            frame: FrameType,
-            event: str,
-            _: object,
-            lines: list[int] = [line],  # noqa: B006  the count goes on from call to call
-            waits: Callable[[], bool] = waits,
-            struck: threading.Event = struck,
-        ) -> object:
-            if frame.f_code is not slow_path.block.__code__:
-                return trace if event == "call" and frame.f_code.co_name in INTERRUPTED else None
-            if event == "line" and frame.f_lineno not in NO_INSTRUCTIONS and waits():
-                lines[0] -= 1
-                if lines[0] < 0 and not struck.is_set():
-                    struck.set()
-                    raise Interruption
-            return trace
-
-        def want(guard: WriteGuard = guard) -> BaseException | None:
-            sys.settrace(trace)
-            try:
-                guard.acquire(SOON)
-            except Interruption as interruption:
-                return interruption
-            finally:
-                sys.settrace(None)
-            return None
-
-        with ThreadPoolExecutor(2) as pool:
-            wanting = pool.submit(want)
-            while not (lock.statistics().waiters or wanting.done()):
-                pass
-            holder.release()
-            interruption = wanting.result(30)
-            writing = pool.submit(behind.acquire, 0 if interruption is not None else SOON)
-            if interruption is None:
-                guard.release()
-            writing.result(30).release()
-        assert not guard.held
-        assert lock.statistics().waiters == ()
-        assert lock.locked() is None
-        if not struck.is_set():
-            break
-    assert line >= 2, "it has been interrupted at several lines"
-
-
-INTERRUPTED: Final = ("acquire", "acquire_guard", "_block", "want")
+INTERRUPTED: Final = ("acquire", "acquire_guard", "_block")
 _SOURCE, _FIRST = inspect.getsourcelines(slow_path.block)
 # A `try` can be traced but not interrupted, and CPython 3.11 lets no handler cover it.
 NO_INSTRUCTIONS: Final = {_FIRST + index for index, text in enumerate(_SOURCE) if text.strip() == "try:"}
 
 
+class Tracer:
+    """Interrupts the thread that it traces at the n-th line of the slow path, counted while its request is open."""
+
+    def __init__(self, lock: RWLock, lines: int) -> None:
+        self._lock = lock
+        self._lines = lines
+        self.struck = False
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> Tracer | None:
+        if frame.f_code is not slow_path.block.__code__:
+            return self if frame.f_code.co_name in INTERRUPTED else None
+        if event == "line" and frame.f_lineno not in NO_INSTRUCTIONS and not self.struck and self._open():
+            self._lines -= 1
+            if self._lines < 0:
+                self.struck = True
+                raise Interruption
+        return self
+
+    def _open(self) -> bool:
+        seen = self._lock.statistics()
+        return bool(seen.waiters) or any(holder.granted for holder in seen.holders)
+
+    def acquire(self, guard: WriteGuard) -> BaseException | None:
+        sys.settrace(self)
+        try:
+            guard.acquire(SOON)
+        except Interruption as interruption:
+            return interruption
+        finally:
+            sys.settrace(None)
+        return None
+
+
+@pytest.mark.parametrize("patience", [None, 0.0])
+def test_an_interrupt_at_any_line_around_the_wait_leaves_nothing_behind(patience: float | None) -> None:
+    """Also between the park and the step after it, and although the traceback keeps every frame alive."""
+    strikes = 0
+    while interrupt_at_line(strikes, patience):
+        strikes += 1
+    assert strikes >= 2, "it has been interrupted at several lines"
+
+
+def interrupt_at_line(number: int, patience: float | None) -> bool:
+    """Whether there was such a line."""
+    lock = RWLock(Fifo(patience=patience))
+    holder, guard = lock.write().acquire(), lock.write()
+    tracer = Tracer(lock, number)
+    with ThreadPoolExecutor(1) as pool:
+        wanting = pool.submit(tracer.acquire, guard)
+        while not (lock.statistics().waiters or wanting.done()):
+            pass
+        holder.release()
+        interruption = wanting.result(30)  # and with it all the frames that it went through
+    assert tracer.struck == (interruption is not None)
+    if interruption is None:
+        guard.release()
+    assert not guard.held
+    assert lock.statistics().waiters == ()
+    assert lock.write().try_acquire()
+    return tracer.struck
+
+
+def hammer(lock: RWLock, seed: int, stop: threading.Event) -> int:
+    random = Random(seed)
+    entered = 0
+    while not stop.is_set():
+        try:
+            with request(lock, random.choice(MODES), timeout=random.choice((0, 0.0005, SOON))):
+                entered += 1
+                lock.statistics()
+        except LockTimeout:
+            pass
+    return entered
+
+
+async def abandon_requests(lock: RWLock) -> None:
+    random = Random(7)
+    for _ in range(150):
+        guard = request(lock, random.choice(MODES))
+        try:
+            Parked(guard).lose()
+        except StopIteration:
+            guard.release()  # it was free
+        await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize("policy", POLICIES)
-def test_collections_in_the_midst_of_everything_neither_hang_nor_lose_the_lock(policy: str) -> None:
+def test_collections_in_the_midst_of_everything_neither_hang_nor_lose_the_lock(policy: PolicyName) -> None:
     """The collector runs after nearly every allocation, and has abandoned requests to destroy each time."""
-    lock = RWLock(policy_named(policy))
-    stop = threading.Event()
-    entered = itertools.count()
-    usual = gc.get_threshold()
-
-    def in_thread(seed: int) -> None:
-        random = Random(seed)
-        while not stop.is_set():
-            try:
-                with request(lock, random.choice(MODES), timeout=random.choice((0, 0.0005, SOON))):
-                    next(entered)
-                    lock.statistics()
-            except LockTimeout:
-                pass
-
-    async def in_tasks() -> None:
-        random = Random(7)
-        for _ in range(150):
-            guard = request(lock, random.choice(MODES))
-            if not guard.try_acquire():
-                coroutine = guard._acquire_async()
-                try:
-                    coroutine.send(None)
-                except StopIteration:
-                    pass  # it has become free meanwhile
-                else:
-                    cycle: list[object] = [coroutine]
-                    cycle.append(cycle)
-                    del coroutine, cycle
-                    await asyncio.sleep(0)
-                    gc.collect()
-            await asyncio.sleep(0)
-            if guard.held:
-                guard.release()
-
+    lock, stop, usual = RWLock(policy), threading.Event(), gc.get_threshold()
     with switching_all_the_time(), ThreadPoolExecutor(3) as pool:
         gc.set_threshold(1)
         try:
-            threads = [pool.submit(in_thread, seed) for seed in range(3)]
-            asyncio.run(in_tasks())
+            hammering = [pool.submit(hammer, lock, seed, stop) for seed in range(3)]
+            asyncio.run(abandon_requests(lock))
+            gc.collect()
         finally:
-            stop.set()
             gc.set_threshold(*usual)
-        for future in threads:
-            future.result(30)
+            stop.set()
+        assert sum(future.result(30) for future in hammering) > 0
     gc.collect()
-    assert next(entered) > 0
     assert lock.locked() is None
     assert lock.statistics().waiters == ()
     assert lock._monitor.deferred == []

@@ -108,7 +108,7 @@ def test_finding_2_time_out_a_queued_writer_and_the_threads_behind_it_go_in_at_o
 
     def write() -> list[bool]:
         with pytest.raises(LockTimeout):
-            lock.write().acquire(timeout=10)
+            lock.write().acquire(timeout=5)
         return [reader.held for reader in readers]
 
     with ThreadPoolExecutor(READERS + 1) as pool:
@@ -121,7 +121,7 @@ def test_finding_2_time_out_a_queued_writer_and_the_threads_behind_it_go_in_at_o
         else:
             for future in reading:
                 future.result(30)
-        clock.advance(10)
+        clock.advance(5)
         assert writing.result(30) == [True] * READERS
         for future in reading:
             future.result(30)
