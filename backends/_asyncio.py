@@ -71,12 +71,18 @@ class AsyncioBackend:
     def running(self) -> bool:
         return self.current_task() is not None
 
+    def loop_runs_here(self) -> bool:
+        return _running_loop() is not None
+
     def current_task(self) -> object | None:
         loop = _running_loop()
         return None if loop is None else current_task(loop)
 
     def task_name(self, task: object) -> str | None:
         return task.get_name() if isinstance(task, asyncio.Task) else None
+
+    def has_ended(self, task: object) -> bool:
+        return isinstance(task, asyncio.Task) and task.done()
 
     def clock(self) -> float:
         return get_running_loop().time()

@@ -1,4 +1,4 @@
-"""Plain threads: a raw lock as a binary semaphore, the cheapest sleep that CPython offers and one that answers signals."""
+"""Plain threads: a raw lock as a binary semaphore, the cheapest sleep that CPython offers, and it answers signals."""
 
 from __future__ import annotations
 

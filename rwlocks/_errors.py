@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 
     from rwlocks._types import Mode
 
-__all__ = ["BackendUnavailable", "GuardStateError", "LockTimeout", "NotHeldError"]
+__all__ = [
+    "AbandonedHoldWarning",
+    "BackendUnavailable",
+    "DeadlockError",
+    "GuardStateError",
+    "LockTimeout",
+    "NotHeldError",
+    "UpgradeConflict",
+]
 
 
 class LockTimeout(TimeoutError):
@@ -53,6 +61,24 @@ class NotHeldError(RuntimeError):
 
 class GuardStateError(RuntimeError):
     """A guard was asked for what its state does not allow, such as acquiring it twice. Nothing was changed."""
+
+
+class DeadlockError(RuntimeError):
+    """Waiting would never have ended, or would never end any more. Nothing was changed.
+
+    ``lock`` is the lock and ``holders`` a tuple of `Holder` snapshots: the holds that stand in the way.
+    """
+
+    lock: Any = None
+    holders: tuple[Any, ...] = ()
+
+
+class UpgradeConflict(DeadlockError):
+    """Somebody else is upgradable or upgrading: two readers that both wait to write would wait for each other."""
+
+
+class AbandonedHoldWarning(RuntimeWarning):
+    """A guard was dropped while it held its lock, which nobody can release any more."""
 
 
 class BackendUnavailable(ImportError):

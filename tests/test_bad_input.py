@@ -56,7 +56,7 @@ def nothing_changes(lock: RWLock) -> Generator[None]:
     before = lock.statistics()
     yield
     assert lock.statistics() == before
-    lock._monitor.engine.check_invariants()
+    lock._core.monitor.engine.check_invariants()
 
 
 def make(lock: RWLock, maker: str, *arguments: Any) -> AnyGuard:
@@ -229,7 +229,7 @@ def test_none_and_infinity_wait_for_ever(lock: RWLock, maker: str, timeout: Any)
     guard = make(lock, maker, timeout)
     with waiting(lock, guard):
         # What is not infinite runs out here.
-        clock = lock._monitor.clock
+        clock = lock._core.monitor.clock
         assert isinstance(clock, ManualClock)
         clock.advance(1e15)
         wait_until_parked(lock, 1)

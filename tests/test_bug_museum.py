@@ -94,11 +94,11 @@ def test_tokio_1699_a_dropped_pending_writer_keeps_nothing(loop: str, policy: Po
     async def scenario() -> None:
         lock = lock_on(loop, policy)
         holders = [await lock.read() for _ in range(3)]
-        before = lock._monitor.engine.snapshot()
+        before = lock._core.monitor.engine.snapshot()
         for _ in range(5):
             writer = Parked(lock.write())
             writer.close()
-            assert lock._monitor.engine.snapshot() == before
+            assert lock._core.monitor.engine.snapshot() == before
         for guard in holders:
             guard.release()
         async with lock.write(timeout=0):
@@ -158,7 +158,7 @@ def test_jdk_8386085_many_short_timeouts_leave_no_phantom(loop: str, count: int)
     async def scenario() -> None:
         lock = lock_on(loop)
         holder = await lock.write()
-        steps = lock._monitor.engine.steps()
+        steps = lock._core.monitor.engine.steps()
         ended = [0]
 
         async def want(number: int) -> None:
@@ -175,8 +175,8 @@ def test_jdk_8386085_many_short_timeouts_leave_no_phantom(loop: str, count: int)
         seen = lock.statistics()
         assert seen.timeouts == count
         assert seen.waiters == ()
-        assert lock._monitor.engine.steps() - steps <= 8 * count
-        lock._monitor.engine.check_invariants()
+        assert lock._core.monitor.engine.steps() - steps <= 8 * count
+        lock._core.monitor.engine.check_invariants()
         holder.release()
         assert lock.write().try_acquire()
 

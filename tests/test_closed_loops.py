@@ -112,7 +112,7 @@ def test_a_grant_in_flight_goes_on_to_whoever_is_parked_behind_it(
             behind.release()
         assert lock.locked() is None
         assert lock.statistics().waiters == ()
-        lock._monitor.engine.check_invariants()
+        lock._core.monitor.engine.check_invariants()
 
 
 @pytest.mark.parametrize("kind", KINDS)

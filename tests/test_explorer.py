@@ -202,7 +202,7 @@ MUTANTS: Final = {
         PLAIN,
     ),
     "spent writers are ignored": Mutant(
-        "return not spent[WRITE] or self._order(after_write=False) is READERS_FIRST", "return True", PLAIN
+        "return not spent[WRITE] or self.order(after_write=False) is READERS_FIRST", "return True", PLAIN
     ),
     "spent readers are ignored by readers": Mutant(
         "if spent[READ] or (mode is UPGRADABLE and spent[UPGRADABLE]):",
@@ -348,7 +348,7 @@ MUTANTS: Final = {
         LOSSES,
     ),
     "a newcomer waits behind the dead": Mutant(
-        "        if not self._admits(ticket.mode) and self._forget_lost():\n            wakes += self._serve()\n",
+        "        if not self.admits(ticket.mode) and self._forget_lost():\n            wakes += self._serve()\n",
         "",
         PLAIN,
         LOSSES,

@@ -44,12 +44,12 @@ class Intruder:
         self._what = what
         self.struck = False
         self.inside = False
-        lock._monitor.clock = self
+        lock._core.monitor.clock = self
 
     def __call__(self) -> float:
         if not self.struck:
             self.struck = True
-            self.inside = self._lock._monitor.inside
+            self.inside = self._lock._core.monitor.inside
             self._what()
         return monotonic()
 
@@ -116,7 +116,7 @@ def test_a_guard_released_inside_the_mutex_is_released_before_the_section_is_lef
         intruder = Intruder(lock, intrude)
         section(lock, held)
         assert intruder.inside, "the section reads no clock, and the test shows nothing"
-        assert lock._monitor.deferred == []
+        assert lock._core.monitor.deferred == []
         if extra is not None:
             assert behind.held, "with the section ended what the intruder released"
         else:
@@ -125,7 +125,7 @@ def test_a_guard_released_inside_the_mutex_is_released_before_the_section_is_lef
             reading.result(30).release()
         writing.result(30).release()
     assert lock.locked() is None
-    lock._monitor.engine.check_invariants()
+    lock._core.monitor.engine.check_invariants()
 
 
 @pytest.mark.parametrize("end", ["close", "collector"])
@@ -204,7 +204,7 @@ def test_a_refused_guard_does_not_put_deferred_releases_off() -> None:
                 return behind.ticket
 
         with pytest.raises(GuardStateError, match="this guard"):
-            cast("Any", lock._monitor).enter(Trap(), behind.ticket)
+            cast("Any", lock._core.monitor).enter(Trap(), behind.ticket)
         assert behind.held
         writing.result(30).release()
 
@@ -266,7 +266,7 @@ def test_a_request_inside_the_mutex_is_refused_and_never_hangs() -> None:
         holder.release()
         writing.result(30).release()
     assert lock.locked() is None
-    lock._monitor.engine.check_invariants()
+    lock._core.monitor.engine.check_invariants()
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -480,8 +480,8 @@ def test_collections_in_the_midst_of_everything_neither_hang_nor_lose_the_lock(p
     gc.collect()
     assert lock.locked() is None
     assert lock.statistics().waiters == ()
-    assert lock._monitor.deferred == []
-    lock._monitor.engine.check_invariants()
+    assert lock._core.monitor.deferred == []
+    lock._core.monitor.engine.check_invariants()
 
 
 def test_a_downgrade_that_races_with_the_release_of_its_guard_changes_nothing() -> None:
@@ -496,11 +496,11 @@ def test_a_downgrade_that_races_with_the_release_of_its_guard_changes_nothing() 
             with pytest.raises(NotHeldError):
                 guard.downgrade()
 
-        with lock._monitor.mutex:
+        with lock._core.monitor.mutex:
             downgrading = pool.submit(second)
             while not idents or "_monitor" not in sys._current_frames()[idents[0]].f_code.co_filename:
                 pass
             guard.release()
         downgrading.result(30)
     assert lock.locked() is None
-    lock._monitor.engine.check_invariants()
+    lock._core.monitor.engine.check_invariants()

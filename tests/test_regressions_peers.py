@@ -136,13 +136,13 @@ def interrupt_every_kind_of_waiter() -> None:
         for mode in Mode:
             interrupt, lock = Interrupt(), RWLock(policy)
             holder = lock.write().acquire()
-            before = lock._monitor.engine.snapshot()
+            before = lock._core.monitor.engine.snapshot()
             with ThreadPoolExecutor(1) as pool:
                 striking = pool.submit(strike_when_parked, interrupt, lock)
                 try:
                     request(lock, mode).acquire()
                 except KeyboardInterrupt:
-                    assert lock._monitor.engine.snapshot() == before
+                    assert lock._core.monitor.engine.snapshot() == before
                 else:
                     raise AssertionError("it got in beside a writer")
                 striking.result(30)

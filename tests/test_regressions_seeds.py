@@ -143,7 +143,7 @@ def test_d6_the_cost_of_a_reader_does_not_depend_on_how_many_read() -> None:
         for guard in guards[::-2] + guards[::2]:
             guard.release()
         assert lock.locked() is None
-        steps[count] = lock._monitor.engine.steps()
+        steps[count] = lock._core.monitor.engine.steps()
     assert steps == {1_000: 0, 8_000: 0}, "whoever need not wait takes no step in the queue at all"
 
 

@@ -326,7 +326,7 @@ async def withdraw_in_random_order(lock: RWLock, count: int) -> None:
     random = Random(count)
     modes = random.choices(MODES, k=count)
     tasks = [asyncio.create_task(request(lock, mode)._acquire_async()) for mode in modes]
-    await until(lambda: lock._monitor.parked() == count)
+    await until(lambda: lock._core.monitor.parked() == count)
     random.shuffle(tasks)
     for task in tasks:
         task.cancel()
@@ -339,7 +339,7 @@ async def read_all_at_once(lock: RWLock, count: int) -> None:
     holder = await lock.write()
     guards = [lock.read() for _ in range(count)]
     tasks = [asyncio.create_task(guard._acquire_async()) for guard in guards]
-    await until(lambda: lock._monitor.parked() == count)
+    await until(lambda: lock._core.monitor.parked() == count)
     holder.release()
     assert lock.statistics().readers == count
     await asyncio.wait(tasks)
@@ -355,7 +355,7 @@ async def write_one_by_one(lock: RWLock, count: int) -> None:
             pass
 
     tasks = [asyncio.create_task(write()) for _ in range(count)]
-    await until(lambda: lock._monitor.parked() == count)
+    await until(lambda: lock._core.monitor.parked() == count)
     holder.release()
     await asyncio.wait(tasks)
 
@@ -374,7 +374,7 @@ def test_the_steps_of_the_queue_per_waiter_do_not_grow(
         seconds = time.perf_counter() - started
         assert lock.statistics().waiters == ()
         assert lock.locked() is None
-        per_waiter[count] = lock._monitor.engine.steps() / count
+        per_waiter[count] = lock._core.monitor.engine.steps() / count
         cost = f"{per_waiter[count]:.1f} steps and {seconds / count * 1e6:.0f} us for each of {count}"
         with capsys.disabled():
             sys.stdout.write(f"\n{policy}, {work.__name__}: {cost}\n")

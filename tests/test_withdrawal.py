@@ -40,8 +40,8 @@ MODES: Final = tuple(Mode)
 
 def state_of(lock: RWLock) -> tuple[object, ...]:
     """All that decides the future, and the total of acquisitions: a withdrawn request leaves no trace in them."""
-    lock._monitor.engine.check_invariants()
-    return (lock._monitor.engine.snapshot(), lock.statistics().acquisitions)
+    lock._core.monitor.engine.check_invariants()
+    return (lock._core.monitor.engine.snapshot(), lock.statistics().acquisitions)
 
 
 def close(request: Parked) -> None:
@@ -181,7 +181,7 @@ def test_a_cancellation_that_races_with_a_grant_loses_no_lock(
         assert scope.cancelled_caught
         assert lock.locked() is None
         assert lock.statistics().waiters == ()
-        lock._monitor.engine.check_invariants()
+        lock._core.monitor.engine.check_invariants()
 
     run(loop, scenario)
 
@@ -280,7 +280,7 @@ def test_a_thread_whose_time_is_up_claims_a_free_lock(policy: PolicyName) -> Non
         writer = lock.write()
         writing = pool.submit(writer.acquire, 0.0005)
         wait_until_parked(lock, 1)
-        with lock._monitor.mutex:  # it wakes, and finds both the poke and its deadline
+        with lock._core.monitor.mutex:  # it wakes, and finds both the poke and its deadline
             holder.release()
             assert lock.locked() is None
             clock.advance(0.0006)
@@ -357,7 +357,7 @@ def test_timeouts_of_tasks_that_race_with_grants_lose_no_lock(loop: str, policy:
             assert lock.locked() is None
             assert lock.statistics().waiters == ()
         assert tallies["in"] + tallies["out"] == 40 * len(MODES) * 2
-        lock._monitor.engine.check_invariants()
+        lock._core.monitor.engine.check_invariants()
 
     run(loop, scenario)
 

@@ -113,7 +113,7 @@ def _check_rules(before: World, event: Event, after: World) -> None:
 
 
 def _check_exclusion(world: World) -> None:
-    modes = [ticket.mode for ticket in world.engine.holders]
+    modes = [ticket.mode for ticket in world.engine.held()]
     if WRITE in modes and len(modes) > 1:
         raise RuleBroken("a writer shares with nobody")
     if modes.count(UPGRADABLE) > 1:
@@ -154,7 +154,7 @@ def _check_order_among_waiters(before: World, event: Event, after: World) -> Non
     """Nobody enters before one who wants the same mode and came earlier; under fifo, before any that conflicts."""
     fifo = after.oracle.policy.name == "fifo"
     still = {waiter.thread for waiter in after.engine.queue()}
-    entered = {ticket.thread for ticket in after.engine.holders} - {event.who}
+    entered = {ticket.thread for ticket in after.engine.held()} - {event.who}
     for earlier, later in itertools.combinations(before.oracle.queue, 2):
         comparable = earlier.mode is later.mode or (fifo and WRITE in (earlier.mode, later.mode))
         if comparable and earlier.who in still and later.who in entered and not earlier.lost:

@@ -239,7 +239,7 @@ def _compare(world: World, woken: list[int]) -> None:
     expect("whom an event wakes, in order", woken, oracle.woken())
     expect(
         "who holds what",
-        {t.thread: (t.mode, t.base, t.delivered, t is engine.upgrading) for t in engine.holders},
+        {t.thread: (t.mode, t.base, t.delivered, t is engine.upgrading) for t in engine.held()},
         {h.who: (h.mode, h.base, h.delivered, h.pending) for h in oracle.holds},
     )
     expect(
