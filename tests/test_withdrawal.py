@@ -25,7 +25,7 @@ from _waits import (
     until,
 )
 
-from rwlocks import LockTimeout, Mode, RWLock
+from rwlocks import Fifo, LockTimeout, Mode, RWLock
 from rwlocks.policies import policy_named
 from rwlocks.testing import ManualClock, wait_until_parked
 
@@ -287,6 +287,54 @@ def test_a_thread_whose_time_is_up_claims_a_free_lock(policy: PolicyName) -> Non
         assert writing.result(30) is writer
     writer.release()
     assert lock.statistics().timeouts == 0
+
+
+class AtTheDeadline:
+    """A clock by which a waiter's time is up the moment it has queued, and something else happens just before."""
+
+    def __init__(self, lock: RWLock, what: Callable[[], None]) -> None:
+        self._lock = lock
+        self._what = what
+        self._now = 0.0
+        lock._monitor.clock = self
+
+    def __call__(self) -> float:
+        if not self._now and not self._lock._monitor.inside and self._lock._monitor.parked():
+            self._now = 100.0
+            self._what()
+        return self._now
+
+
+@pytest.mark.parametrize("patience", [0.0, 3600.0], ids=["handed", "poked"])
+def test_whoever_finds_its_time_up_claims_what_it_was_offered_at_that_moment(patience: float) -> None:
+    """Between its last look at the lock and its withdrawal: a poke that it has not seen is worth as much as a grant."""
+    lock = RWLock(Fifo(patience=patience))
+    with ThreadPoolExecutor(1) as pool:
+        holder = pool.submit(lock.write().acquire).result(30)
+    AtTheDeadline(lock, holder.release)
+    guard = lock.write()
+    assert guard.acquire(timeout=50) is guard
+    assert guard.held
+    guard.release()
+    assert lock.statistics().timeouts == 0
+
+
+def test_whoever_finds_its_time_up_had_the_lock_even_if_others_have_released_it_since() -> None:
+    lock = RWLock(Fifo(patience=0))
+    with ThreadPoolExecutor(1) as pool:
+        holder = pool.submit(lock.write().acquire).result(30)
+    guard = lock.write()
+
+    def grant_and_use_up() -> None:
+        holder.release()
+        assert guard.held
+        guard.release()
+
+    AtTheDeadline(lock, grant_and_use_up)
+    assert guard.acquire(timeout=50) is guard
+    assert not guard.held
+    assert lock.statistics().timeouts == 0
+    assert lock.statistics().acquisitions == 2
 
 
 @pytest.mark.parametrize("patience", [None, 0.0])
