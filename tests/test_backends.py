@@ -341,6 +341,12 @@ class OneTask:
     def task_name(self, task: object) -> str | None:
         return asyncio_backend.BACKEND.task_name(task)
 
+    def loop_runs_here(self) -> bool:
+        return asyncio_backend.BACKEND.loop_runs_here()
+
+    def has_ended(self, task: object) -> bool:
+        return asyncio_backend.BACKEND.has_ended(task)
+
     def clock(self) -> float:
         return asyncio_backend.BACKEND.clock()
 
@@ -518,6 +524,8 @@ def test_a_lock_of_a_loop_refuses_a_thread_that_may_wait(backend: str, contended
         assert not guard.held
     assert lock.statistics().acquisitions == before
     assert lock.statistics().waiters == ()
+    if contended:
+        holder.release()
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "anyio"])
@@ -553,6 +561,8 @@ def test_a_lock_refuses_the_tasks_of_others(backend: str, runtime: str, contende
     run_on(runtime, main)
     assert lock.statistics().acquisitions == before
     assert lock.statistics().waiters == ()
+    if contended:
+        holder.release()
 
 
 @pytest.mark.parametrize(("backend", "runtime"), [("threading", "asyncio"), ("threading", "trio"), ("asyncio", "trio")])

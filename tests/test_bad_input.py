@@ -165,9 +165,10 @@ def test_a_name_is_a_str(name: Any) -> None:
         RWLock(name=name)
 
 
-def test_a_lock_is_not_reentrant_yet() -> None:
-    with pytest.raises(TypeError, match="reentrant"):
-        RWLock(reentrant=True)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+@pytest.mark.parametrize("reentrant", [None, 1, "yes"])
+def test_reentrant_is_a_bool(reentrant: Any) -> None:
+    with pytest.raises(TypeError, match=r"reentrant is .*; give True or False"):
+        RWLock(reentrant=reentrant)
 
 
 # -- timeouts ------------------------------------------------------------------------------------------------------
