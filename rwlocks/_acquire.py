@@ -36,9 +36,10 @@ def parking(wait: Wait, ticket: Ticket, waiter: Waiter, timeout: float | None, c
     """
     monitor = wait.monitor
     deadline = None if timeout is None else clock() + timeout
-    expired = False
+    begun = expired = False
     try:
         state = monitor.ask(partial(wait.begin, waiter), ticket, wait.outcome)
+        begun = True
         if state is State.WAITING and _events.observer is not None:
             _events.tell("wait", monitor.lock(), ticket)
         while state is State.WAITING:
@@ -47,9 +48,9 @@ def parking(wait: Wait, ticket: Ticket, waiter: Waiter, timeout: float | None, c
             if not expired:
                 yield left
             state = monitor.ask(wait.expire if expired else wait.resume, ticket, wait.outcome)
-    except (GuardStateError, NotHeldError, DeadlockError):
-        raise  # Refused at the beginning: nothing has changed.
-    except BaseException:
+    except BaseException as interruption:
+        if not begun and isinstance(interruption, (GuardStateError, NotHeldError, DeadlockError)):
+            raise  # Refused: nothing has changed. Later the same errors may come out of a signal handler.
         monitor.tell(wait.cancel, ticket)
         if _events.observer is not None:
             _events.tell("cancel", monitor.lock(), ticket)
