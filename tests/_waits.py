@@ -34,6 +34,7 @@ __all__ = [
     "Parked",
     "fails_in_no_child",
     "holds",
+    "is_free",
     "jump",
     "lock_on",
     "request",
@@ -88,6 +89,15 @@ def request(lock: RWLock, mode: Mode, timeout: float | None = None) -> AnyGuard:
 def holds(guard: AnyGuard) -> bool:
     """Whether it does now, for type checkers that take an attribute to stay what it was."""
     return guard.held
+
+
+def is_free(lock: RWLock) -> bool:
+    """Whether somebody new can have the lock alone at once."""
+    guard = lock.write()
+    free = guard.try_acquire()
+    if free:
+        guard.release()
+    return free
 
 
 class Parked:

@@ -93,7 +93,7 @@ def test_a_grant_in_flight_goes_on_to_whoever_is_parked_behind_it(
 ) -> None:
     lock = strict(policy)
     with doomed(kind) as loop, ThreadPoolExecutor(1) as pool:
-        holder = lock.write().acquire()
+        holder = lock.write().acquire().detach()
         lost, behind = request(lock, mode), lock.write()
         loop.park(lost)
         following = pool.submit(behind.acquire, SOON)
@@ -119,7 +119,7 @@ def test_a_grant_in_flight_goes_on_to_whoever_is_parked_behind_it(
 def test_a_grant_to_many_readers_of_one_closed_loop_goes_on_to_the_writer(kind: str) -> None:
     lock = strict("fifo")
     with doomed(kind) as loop, ThreadPoolExecutor(1) as pool:
-        holder = lock.write().acquire()
+        holder = lock.write().acquire().detach()
         readers = [lock.read() for _ in range(5)]
         loop.park(*readers)
         writing = pool.submit(lock.write().acquire, SOON)
@@ -136,7 +136,7 @@ def test_a_grant_crosses_any_number_of_closed_loops(kind: str) -> None:
     """Each loop is closed with the grant in flight that the one before it had passed on."""
     lock = strict("fifo")
     with doomed(kind) as first, doomed(kind) as second, doomed(kind) as third, ThreadPoolExecutor(1) as pool:
-        holder = lock.write().acquire()
+        holder = lock.write().acquire().detach()
         guards = [lock.write() for _ in range(3)]
         loops = [first, second, third]
         for loop, guard in zip(loops, guards, strict=True):
@@ -156,7 +156,7 @@ def test_a_grant_crosses_any_number_of_closed_loops(kind: str) -> None:
 def test_two_requests_of_one_closed_loop_are_both_passed_over(kind: str) -> None:
     lock = strict("fifo")
     with doomed(kind) as loop, ThreadPoolExecutor(1) as pool:
-        holder = lock.write().acquire()
+        holder = lock.write().acquire().detach()
         loop.park(lock.write(), lock.write(), lock.read())
         reading = pool.submit(lock.read().acquire, SOON)
         wait_until_parked(lock, 4)
@@ -205,7 +205,7 @@ def test_a_poke_in_flight_goes_on_too(kind: str) -> None:
     """A young writer is only poked: the lock is free, and nobody behind it may sleep on."""
     lock = RWLock(Fifo(patience=3600))
     with doomed(kind) as loop, ThreadPoolExecutor(1) as pool:
-        holder = lock.write().acquire()
+        holder = lock.write().acquire().detach()
         loop.park(lock.write())
         writing = pool.submit(lock.write().acquire, SOON)
         wait_until_parked(lock, 2)
@@ -223,7 +223,7 @@ def test_a_poke_in_flight_goes_on_too(kind: str) -> None:
 def test_the_next_closure_drops_the_parked_waiter_of_a_closed_loop(kind: str, policy: PolicyName, mode: Mode) -> None:
     lock = strict(policy)
     with doomed(kind) as loop:
-        holder = lock.write().acquire()
+        holder = lock.write().acquire().detach()
         loop.park(request(lock, mode))
         loop.close()
         holder.release()
@@ -249,7 +249,7 @@ def test_the_task_of_a_loop_that_is_closed_under_it_is_told() -> None:
     """Should the loop be closed by force and the task driven on all the same, it learns that it has no lock."""
     lock = RWLock()
     loop = asyncio.new_event_loop()
-    holder = lock.write().acquire()
+    holder = lock.write().acquire().detach()
     guard = lock.write()
 
     coroutine = guard._acquire_async()

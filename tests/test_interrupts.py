@@ -18,7 +18,18 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
-from _waits import LOOPS, POLICIES, Interrupt, Parked, fails_in_no_child, lock_on, request, run, switching_all_the_time
+from _waits import (
+    LOOPS,
+    POLICIES,
+    Interrupt,
+    Parked,
+    fails_in_no_child,
+    is_free,
+    lock_on,
+    request,
+    run,
+    switching_all_the_time,
+)
 
 from rwlocks import Fifo, GuardStateError, LockTimeout, Mode, NotHeldError, RWLock
 from rwlocks import _acquire as slow_path
@@ -83,12 +94,12 @@ def test_a_guard_released_inside_the_mutex_is_released_before_the_section_is_lef
     section: Callable[[RWLock, WriteGuard], None],
 ) -> None:
     lock = RWLock(Fifo(patience=0))
-    held = lock.write().acquire()
+    held = lock.write().acquire().detach()
     if section in (downgrade, release):
         reader, extra = lock.read(), None
     else:
         held.downgrade()
-        reader = lock.read().acquire()
+        reader = lock.read().acquire().detach()
         extra = held
     behind = lock.write()
     with ThreadPoolExecutor(2) as pool:
@@ -136,7 +147,7 @@ def test_a_coroutine_destroyed_inside_the_mutex_is_withdrawn_before_the_section_
 ) -> None:
     async def scenario() -> None:
         lock = lock_on(loop, "writer-pref")
-        holder = await lock.read()
+        holder = (await lock.read()).detach()
         gc.disable()
         try:
             first = Parked(lock.write())
@@ -162,7 +173,7 @@ def test_a_coroutine_destroyed_inside_the_mutex_is_withdrawn_before_the_section_
         assert lock.statistics().waiters == ()
         assert lock.statistics().cancellations == 2
         holder.release()
-        assert lock.write().try_acquire()
+        assert is_free(lock)
 
     run(loop, scenario)
 
@@ -172,7 +183,7 @@ def test_a_grant_withdrawn_inside_the_mutex_is_passed_on_before_the_section_is_l
 
     async def scenario() -> None:
         lock = RWLock()
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         lost, behind = lock.write(), lock.write()
         parked, next_one = Parked(lost), Parked(behind)
         holder.release()
@@ -189,7 +200,7 @@ def test_a_grant_withdrawn_inside_the_mutex_is_passed_on_before_the_section_is_l
 def test_a_refused_guard_does_not_put_deferred_releases_off() -> None:
     """The section ends with an error; what an intruder released meanwhile is released all the same."""
     lock = RWLock(Fifo(patience=0))
-    holder, behind = lock.write().acquire(), lock.write()
+    holder, behind = lock.write().acquire().detach(), lock.write()
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(behind.acquire, SOON)
         wait_until_parked(lock, 1)
@@ -204,7 +215,7 @@ def test_a_refused_guard_does_not_put_deferred_releases_off() -> None:
                 return behind.ticket
 
         with pytest.raises(GuardStateError, match="this guard"):
-            cast("Any", lock._core.monitor).enter(Trap(), behind.ticket)
+            cast("Any", lock._core.monitor).enter(Trap(), behind.ticket, lock._core.entry.attempt)
         assert behind.held
         writing.result(30).release()
 
@@ -234,6 +245,8 @@ def test_a_snapshot_that_is_interrupted_by_a_release_is_consistent() -> None:
         seen = lock.statistics()
         assert (seen.readers, len(seen.holders)) == (4, 4)
         assert lock.statistics().readers == 2
+        guards[1].release()
+        guards[2].release()
 
     asyncio.run(scenario())
 
@@ -241,7 +254,7 @@ def test_a_snapshot_that_is_interrupted_by_a_release_is_consistent() -> None:
 def test_a_request_inside_the_mutex_is_refused_and_never_hangs() -> None:
     """An answer cannot be had there: whoever must have the lock is told so, whoever only tries does not get it."""
     lock = RWLock(Fifo(patience=0))
-    holder = lock.read().acquire()
+    holder = lock.read().acquire().detach()
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(lock.write().acquire, SOON)
         wait_until_parked(lock, 1)
@@ -273,7 +286,7 @@ def test_a_request_inside_the_mutex_is_refused_and_never_hangs() -> None:
 def test_an_async_request_inside_the_mutex_is_refused_and_never_hangs(loop: str) -> None:
     async def scenario() -> None:
         lock = lock_on(loop)
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         parked = Parked(lock.write())
         refused: list[str] = []
 
@@ -300,7 +313,7 @@ def handle_signals_inside_the_mutex() -> None:
 
 def handle_a_signal_inside_the_mutex(policy: PolicyName) -> None:
     lock = RWLock(policy)
-    holder, other, writer = lock.read().acquire(), lock.read().acquire(), lock.write()
+    holder, other, writer = lock.read().acquire().detach(), lock.read().acquire().detach(), lock.write()
     answers: list[object] = []
 
     def handle(_: int, __: FrameType | None) -> None:
@@ -338,7 +351,7 @@ def interrupt_a_waiter_that_was_just_granted_the_lock() -> None:
 
 def interrupt_after_a_grant(policy: PolicyName, patience: float | None, mode: Mode) -> None:
     lock = RWLock(type(policy_named(policy))(patience=patience))
-    holder, guard, behind = lock.write().acquire(), request(lock, mode), lock.write()
+    holder, guard, behind = lock.write().acquire().detach(), request(lock, mode), lock.write()
     interrupt = Interrupt(at_first=holder.release)
 
     def follow() -> None:
@@ -422,7 +435,7 @@ def test_an_interrupt_at_any_line_around_the_wait_leaves_nothing_behind(patience
 def interrupt_at_line(number: int, patience: float | None) -> bool:
     """Whether there was such a line."""
     lock = RWLock(Fifo(patience=patience))
-    holder, guard = lock.write().acquire(), lock.write()
+    holder, guard = lock.write().acquire().detach(), lock.write()
     tracer = Tracer(lock, number)
     with ThreadPoolExecutor(1) as pool:
         wanting = pool.submit(tracer.acquire, guard)
@@ -435,7 +448,7 @@ def interrupt_at_line(number: int, patience: float | None) -> bool:
         guard.release()
     assert not guard.held
     assert lock.statistics().waiters == ()
-    assert lock.write().try_acquire()
+    assert is_free(lock)
     return tracer.struck
 
 

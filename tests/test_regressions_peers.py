@@ -33,7 +33,7 @@ def test_finding_2_cancel_a_queued_writer_and_the_readers_behind_it_go_in_at_onc
 
     async def scenario() -> None:
         lock = lock_on(loop, policy)
-        holder = await lock.read()
+        holder = (await lock.read()).detach()
         readers = [lock.read() for _ in range(READERS)]
         writer = lock.write()
         scope = anyio.CancelScope()
@@ -73,7 +73,7 @@ def test_finding_2_time_out_a_queued_writer_and_the_readers_behind_it_go_in_at_o
 
     async def scenario() -> None:
         lock = lock_on(loop, policy)
-        holder = await lock.read()
+        holder = (await lock.read()).detach()
         readers = [lock.read() for _ in range(READERS)]
         writer = lock.write(timeout=3600)
         seen: list[bool] = []
@@ -103,7 +103,7 @@ def test_finding_2_time_out_a_queued_writer_and_the_threads_behind_it_go_in_at_o
     """The same defect among threads."""
     clock, lock = ManualClock(), RWLock(policy)
     clock.drives(lock)
-    holder = lock.read().acquire()
+    holder = lock.read().acquire().detach()
     readers = [lock.read() for _ in range(READERS)]
 
     def write() -> list[bool]:
@@ -135,7 +135,7 @@ def interrupt_every_kind_of_waiter() -> None:
     for policy in POLICIES:
         for mode in Mode:
             interrupt, lock = Interrupt(), RWLock(policy)
-            holder = lock.write().acquire()
+            holder = lock.write().acquire().detach()
             before = lock._core.monitor.engine.snapshot()
             with ThreadPoolExecutor(1) as pool:
                 striking = pool.submit(strike_when_parked, interrupt, lock)
@@ -171,7 +171,7 @@ def interrupt_writers_that_have_readers_behind_them() -> None:
 
 def interrupt_a_writer_that_has_a_reader_behind_it(policy: PolicyName) -> None:
     interrupt, lock = Interrupt(), RWLock(policy)
-    holder, reader = lock.read().acquire(), lock.read()
+    holder, reader = lock.read().acquire().detach(), lock.read()
 
     def follow() -> None:
         wait_until_parked(lock, 1)

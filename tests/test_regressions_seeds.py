@@ -67,7 +67,7 @@ def test_d2_a_downgrade_lets_the_queued_readers_in(loop: str, policy: PolicyName
 
     async def scenario() -> None:
         lock = lock_on(loop, policy)
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         readers = [lock.read() for _ in range(3)]
         parked = [Parked(reader) for reader in readers]
         if queued_writer:
@@ -120,7 +120,7 @@ def test_d5_a_coroutine_closed_between_its_grant_and_its_turn_leaks_no_hold(loop
 
     async def scenario() -> None:
         lock = lock_on(loop)
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         guard = lock.read() if mode is Mode.READ else lock.write() if mode is Mode.WRITE else lock.upgradable()
         parked = Parked(guard)
         holder.release()
@@ -205,3 +205,4 @@ def test_d10_an_acquisition_has_a_true_result(loop: str) -> None:
     run(loop, scenario)
     guard = RWLock().read()
     assert guard.acquire() is guard
+    guard.release()

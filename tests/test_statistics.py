@@ -16,7 +16,7 @@ import pytest
 import trio
 from _waits import LOOPS, POLICIES, Parked, holds, lock_on, request, run, until
 
-from rwlocks import Fifo, LockTimeout, Mode, RWLock
+from rwlocks import AbandonedHoldWarning, Fifo, LockTimeout, Mode, RWLock
 from rwlocks.policies import policy_named
 from rwlocks.testing import ManualClock, wait_until_parked
 
@@ -45,9 +45,9 @@ def test_a_new_lock_has_done_nothing() -> None:
 def test_holders_and_waiters_are_counted_by_mode_and_listed_in_order(loop: str) -> None:
     async def scenario() -> None:
         lock = lock_on(loop, "fifo")
-        first = await lock.read()
-        second = await lock.upgradable()
-        third = await lock.read()
+        first = (await lock.read()).detach()
+        second = (await lock.upgradable()).detach()
+        third = (await lock.read()).detach()
         seen = lock.statistics()
         assert seen.mode is Mode.UPGRADABLE
         assert (seen.readers, seen.upgradables, seen.writers) == (2, 1, 0)
@@ -102,7 +102,7 @@ def test_owners_are_called_what_their_users_call_them() -> None:
 
 def test_waiters_have_names_too() -> None:
     lock = RWLock(Fifo(patience=0))
-    holder = lock.write().acquire()
+    holder = lock.write().acquire().detach()
     threads = [threading.Thread(target=in_and_out, args=(lock,), name=f"number {number}") for number in range(3)]
     for number, thread in enumerate(threads, 1):
         thread.start()
@@ -125,26 +125,27 @@ def in_and_out(lock: RWLock) -> None:
 def test_the_name_of_an_owner_that_has_ended_says_so() -> None:
     lock = RWLock()
 
-    async def hold() -> None:
-        await lock.read()
+    guards = [lock.read(), lock.read()]
 
     async def scenario() -> None:
-        await asyncio.create_task(hold(), name="gone")
+        await asyncio.create_task(guards[0]._acquire_async(), name="gone")
         gc.collect()
 
     asyncio.run(scenario())
-    thread = threading.Thread(target=lock.read().acquire, name="also gone")
+    thread = threading.Thread(target=guards[1].acquire, name="also gone")
     thread.start()
     thread.join()
     gc.collect()
     owners = [holder.owner for holder in lock.statistics().holders]
     assert owners == ["a task that has ended", f"thread {thread.ident} (ended)"]
+    for guard in guards:
+        guard.release()
 
 
 def test_ages_count_from_the_grant_and_from_the_first_request() -> None:
     clock, lock = ManualClock(100.0), RWLock(Fifo(patience=0))
     clock.drives(lock)
-    holder = lock.write().acquire()
+    holder = lock.write().acquire().detach()
     with ThreadPoolExecutor(2) as pool:
         reader, writer = lock.read(), lock.write()
         reading = pool.submit(reader.acquire)
@@ -185,7 +186,7 @@ def test_a_grant_is_visible_when_the_release_returns(loop: str, policy: PolicyNa
 
     async def scenario() -> None:
         lock = lock_on(loop, policy)
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         guard = request(lock, mode)
         parked = Parked(guard)
         holder.release()
@@ -207,7 +208,7 @@ def test_a_grant_is_visible_when_the_release_returns(loop: str, policy: PolicyNa
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_grant_to_a_thread_is_visible_when_the_release_returns(policy: PolicyName) -> None:
     lock = RWLock(type(policy_named(policy))(patience=0))
-    holder, guard = lock.write().acquire(), lock.write()
+    holder, guard = lock.write().acquire().detach(), lock.write()
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(guard.acquire, SOON)
         wait_until_parked(lock, 1)
@@ -221,7 +222,7 @@ def test_a_young_writer_is_poked_and_shows_it() -> None:
 
     async def scenario() -> None:
         lock = RWLock(Fifo(patience=3600))
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         guard = lock.write()
         waiting = asyncio.create_task(guard._acquire_async())
         await wait_until_parked(lock, 1)
@@ -291,7 +292,8 @@ def test_a_hold_does_not_keep_its_guard_alive(mode: Mode) -> None:
     lock = RWLock()
     guard = request(lock, mode).acquire()
     alive = weakref.ref(guard)
-    del guard
+    with pytest.warns(AbandonedHoldWarning, match="was dropped"):
+        del guard
     assert alive() is None, "and no collector is needed for that"
     assert lock.locked() is mode, "the hold itself is not given up in silence"
 
@@ -299,7 +301,7 @@ def test_a_hold_does_not_keep_its_guard_alive(mode: Mode) -> None:
 def test_a_waiter_that_got_the_lock_leaves_no_cycle() -> None:
     async def scenario() -> None:
         lock = RWLock()
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         guard = lock.write()
         waiting = asyncio.create_task(guard._acquire_async())
         await wait_until_parked(lock, 1)
@@ -321,11 +323,11 @@ def test_a_waiter_that_got_the_lock_leaves_no_cycle() -> None:
 
 
 async def withdraw_in_random_order(lock: RWLock, count: int) -> None:
-    holder = await lock.write()
+    holder = (await lock.write()).detach()
     random = Random(count)
     modes = random.choices(MODES, k=count)
     tasks = [asyncio.create_task(request(lock, mode)._acquire_async()) for mode in modes]
-    await until(lambda: lock._core.monitor.parked() == count)
+    await until(lambda: lock._core.monitor.engine.contended == count)
     random.shuffle(tasks)
     for task in tasks:
         task.cancel()
@@ -335,10 +337,10 @@ async def withdraw_in_random_order(lock: RWLock, count: int) -> None:
 
 
 async def read_all_at_once(lock: RWLock, count: int) -> None:
-    holder = await lock.write()
+    holder = (await lock.write()).detach()
     guards = [lock.read() for _ in range(count)]
     tasks = [asyncio.create_task(guard._acquire_async()) for guard in guards]
-    await until(lambda: lock._core.monitor.parked() == count)
+    await until(lambda: lock._core.monitor.engine.contended == count)
     holder.release()
     assert lock.statistics().readers == count
     await asyncio.wait(tasks)
@@ -347,14 +349,14 @@ async def read_all_at_once(lock: RWLock, count: int) -> None:
 
 
 async def write_one_by_one(lock: RWLock, count: int) -> None:
-    holder = await lock.write()
+    holder = (await lock.write()).detach()
 
     async def write() -> None:
         async with lock.write():
             pass
 
     tasks = [asyncio.create_task(write()) for _ in range(count)]
-    await until(lambda: lock._core.monitor.parked() == count)
+    await until(lambda: lock._core.monitor.engine.contended == count)
     holder.release()
     await asyncio.wait(tasks)
 

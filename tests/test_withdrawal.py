@@ -25,7 +25,7 @@ from _waits import (
     until,
 )
 
-from rwlocks import Fifo, LockTimeout, Mode, RWLock
+from rwlocks import DeadlockError, Fifo, LockTimeout, Mode, RWLock
 from rwlocks.policies import policy_named
 from rwlocks.testing import ManualClock, wait_until_parked
 
@@ -63,7 +63,13 @@ def cancel(request: Parked) -> None:
         request.coroutine.throw(asyncio.CancelledError())
 
 
-ENDS: Final = (close, lose, interrupt, cancel)
+def fail_in_a_handler(request: Parked) -> None:
+    """A signal handler may fail with the very errors by which a lock refuses a request."""
+    with pytest.raises(DeadlockError):
+        request.coroutine.throw(DeadlockError("of another lock"))
+
+
+ENDS: Final = (close, lose, interrupt, cancel, fail_in_a_handler)
 
 
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
@@ -75,7 +81,7 @@ def test_a_request_that_ends_while_parked_was_never_made(
 ) -> None:
     async def scenario() -> None:
         lock = lock_on(loop, policy)
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         ahead, behind = request(lock, mode), lock.write()
         first = Parked(ahead)
         before = state_of(lock)
@@ -104,7 +110,7 @@ def test_a_grant_that_came_before_the_end_is_passed_on(
 ) -> None:
     async def scenario() -> None:
         lock = lock_on(loop, policy)
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         guard, behind = request(lock, mode), lock.write()
         waiter = Parked(guard)
         next_one = Parked(behind)
@@ -127,7 +133,7 @@ def test_a_parked_coroutine_may_be_destroyed_from_outside_of_its_task(loop: str,
 
     async def scenario() -> None:
         lock = lock_on(loop)
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         coroutines: list[Parked] = []
 
         async def park() -> None:
@@ -151,7 +157,7 @@ def test_a_cancellation_that_races_with_a_grant_loses_no_lock(
 ) -> None:
     async def scenario() -> None:
         lock = lock_on(loop, policy)
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         guard, behind = request(lock, mode), lock.write()
         scope = anyio.CancelScope()
         entered: list[str] = []
@@ -194,7 +200,7 @@ def test_a_task_of_asyncio_that_is_cancelled_with_a_grant_passes_it_on(
 ) -> None:
     async def scenario() -> None:
         lock = RWLock(policy)
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         guard, behind = request(lock, mode), lock.write()
         seen: list[bool] = []
 
@@ -229,7 +235,7 @@ def test_a_grant_that_others_have_used_up_before_its_waiter_wakes_was_a_grant(lo
     async def scenario() -> None:
         for timeout in (None, 60.0):
             lock = lock_on(loop)
-            holder = await lock.write()
+            holder = (await lock.write()).detach()
             guard = lock.write(timeout)
             got: list[WriteGuard] = []
 
@@ -256,7 +262,7 @@ def test_a_timeout_claims_before_it_withdraws(loop: str, policy: PolicyName) -> 
     async def scenario() -> None:
         for mode in MODES:
             lock = lock_on(loop, policy)
-            holder = await lock.write()
+            holder = (await lock.write()).detach()
             guard = request(lock, mode, timeout=3600)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(guard._acquire_async)
@@ -275,7 +281,7 @@ def test_a_thread_whose_time_is_up_claims_a_free_lock(policy: PolicyName) -> Non
     """A young writer is only poked; a timeout at that instant must take what it was poked for."""
     clock, lock = ManualClock(), RWLock(policy)
     clock.drives(lock)
-    holder = lock.write().acquire()
+    holder = lock.write().acquire().detach()
     with ThreadPoolExecutor(1) as pool:
         writer = lock.write()
         writing = pool.submit(writer.acquire, 0.0005)
@@ -296,10 +302,10 @@ class AtTheDeadline:
         self._lock = lock
         self._what = what
         self._now = 0.0
-        lock._monitor.clock = self
+        lock._core.monitor.clock = self
 
     def __call__(self) -> float:
-        if not self._now and not self._lock._monitor.inside and self._lock._monitor.parked():
+        if not self._now and not self._lock._core.monitor.inside and self._lock._core.monitor.engine.contended:
             self._now = 100.0
             self._what()
         return self._now
@@ -345,7 +351,7 @@ def test_timeouts_of_threads_that_race_with_grants_lose_no_lock(policy: PolicyNa
     clock.drives(lock)
     with switching_all_the_time(), ThreadPoolExecutor(3) as pool:
         for _ in range(60):
-            holder = lock.write().acquire()
+            holder = lock.write().acquire().detach()
             start = threading.Barrier(2)
 
             def want(mode: Mode) -> int:
@@ -395,7 +401,7 @@ def test_timeouts_of_tasks_that_race_with_grants_lose_no_lock(loop: str, policy:
             tallies["out"] += not inside
 
         for round_ in range(40):
-            holder = await lock.write()
+            holder = (await lock.write()).detach()
             async with anyio.create_task_group() as tasks:
                 for mode in MODES:
                     for scoped in (False, True):
@@ -417,6 +423,7 @@ def test_wait_for_may_acquire_in_a_task_of_its_own() -> None:
         lock = RWLock()
         guard = lock.write()
         assert await asyncio.wait_for(guard._acquire_async(), 60) is guard
+        guard.detach()  # from 3.12 on it is this task's own
         other = lock.write()
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(other._acquire_async(), 0.001)
@@ -435,7 +442,7 @@ def test_wait_for_that_races_with_a_grant_loses_no_lock() -> None:
     async def scenario() -> None:
         lock = RWLock()
         for _ in range(200):
-            holder = await lock.write()
+            holder = (await lock.write()).detach()
             guard = lock.write()
             waiting = asyncio.create_task(asyncio.wait_for(guard._acquire_async(), 0.0005))
             await asyncio.sleep(0.0005)
@@ -454,13 +461,14 @@ def test_wait_for_that_races_with_a_grant_loses_no_lock() -> None:
 def test_asyncio_timeout_around_an_acquisition() -> None:
     async def scenario() -> None:
         lock = RWLock()
-        async with lock.write():
-            reader = lock.read()
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.001):
-                    await reader
-            assert not reader.held
-            assert lock.statistics().waiters == ()
+        holder = (await lock.write()).detach()
+        reader = lock.read()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.001):
+                await reader
+        assert not reader.held
+        assert lock.statistics().waiters == ()
+        holder.release()
         async with asyncio.timeout(60), lock.write():
             assert lock.locked() is Mode.WRITE
 
@@ -471,7 +479,7 @@ def test_asyncio_timeout_around_an_acquisition() -> None:
 def test_scopes_around_an_acquisition_may_nest(loop: str) -> None:
     async def scenario() -> None:
         lock = lock_on(loop)
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         reader = lock.read(timeout=60)
         with anyio.move_on_after(0.005) as outer, anyio.move_on_after(60) as inner:
             await reader
@@ -532,7 +540,7 @@ def test_a_withdrawn_request_does_not_count_as_a_phase(loop: str) -> None:
 
     async def phases(policy: PolicyName, intruder: bool) -> list[list[int]]:
         lock = lock_on(loop, policy)
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         guards = [request(lock, mode) for mode in arrivals]
         scope = anyio.CancelScope()
 
