@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rwlocks._all import AcquireAll, acquire_all
 from rwlocks._errors import (
     AbandonedHoldWarning,
     BackendUnavailable,
@@ -23,6 +24,7 @@ from rwlocks.policies import Fifo, PhaseFair, Policy, ReaderPreference, WriterPr
 
 __all__ = [
     "AbandonedHoldWarning",
+    "AcquireAll",
     "AsyncBackend",
     "Backend",
     "BackendUnavailable",
@@ -49,6 +51,7 @@ __all__ = [
     "Watch",
     "WriteGuard",
     "WriterPreference",
+    "acquire_all",
     "set_observer",
 ]
 

@@ -40,7 +40,7 @@ DONE: Final = State.DONE
 class LockCore:
     """The inside of one `RWLock`. Timeouts are in seconds; None waits for ever."""
 
-    __slots__ = ("checkpoint", "entry", "lock", "monitor", "_only_async", "_only_sync", "only", "policy", "upgrading")
+    __slots__ = ("_only_async", "_only_sync", "checkpoint", "entry", "lock", "monitor", "only", "policy", "upgrading")
 
     def __init__(
         self,
@@ -78,10 +78,10 @@ class LockCore:
         """`acquire` with a ticket made elsewhere."""
         patient = timeout is None or timeout > 0
         if patient and self.only is not None:
-            self._blocking()
+            self.blocking()
         if not self.monitor.enter(seat, ticket, self.entry.attempt_first if patient else self.entry.attempt):
             if not patient:
-                self._time_out_at_once(ticket)
+                self.time_out_at_once(ticket)
             self._block(self.entry, ticket, timeout)
 
     async def acquire_async(self, seat: Seat, mode: Mode, timeout: float | None, *, again: bool = False) -> None:
@@ -103,7 +103,7 @@ class LockCore:
             await backend.check_cancelled()
         if not self.monitor.enter(seat, ticket, self.entry.attempt_first if patient else self.entry.attempt):
             if not patient:
-                self._time_out_at_once(ticket)
+                self.time_out_at_once(ticket)
             await self._suspend(self.entry, backend, ticket, timeout)
         if polite and not ticket.arrival:
             try:
@@ -139,6 +139,23 @@ class LockCore:
             return self.monitor.ask(self.entry.probe, ticket, self.entry.outcome) is HELD
         except Interrupted:
             return False
+
+    # -- as one of several locks ---------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """The time by which this lock measures ages and the timeouts of threads, in seconds."""
+        return self.monitor.clock()
+
+    def refuse_nested(self, ticket: Ticket) -> None:
+        """Raise DeadlockError if strict mode forbids this request, which may wait, whatever the policy says."""
+        if self.monitor.engine.nesting:
+            refusal = self.monitor.look(lambda _now: self.entry.strictly(ticket))
+            if refusal is not None:
+                raise refusal
+
+    def turned_away(self, ticket: Ticket) -> None:
+        """An acquisition of several locks starts over, because this request was refused."""
+        self.monitor.tell(self.entry.count_round, ticket)
 
     # -- upgrading ---------------------------------------------------------------------------------------------
 
@@ -234,7 +251,7 @@ class LockCore:
     # -- the slow path -----------------------------------------------------------------------------------------
 
     def _block(self, wait: Wait, ticket: Ticket, timeout: float | None) -> None:
-        backend = self._blocking()
+        backend = self.blocking()
         clock = self.monitor.clock
         started = clock()
         ticket.blocks = True
@@ -255,7 +272,8 @@ class LockCore:
         monitor = self.monitor
         return lambda: monitor.tell(monitor.undelivered, ticket)
 
-    def _time_out_at_once(self, ticket: Ticket) -> NoReturn:
+    def time_out_at_once(self, ticket: Ticket) -> NoReturn:
+        """Raise LockTimeout for a request that had no time to wait."""
         self.monitor.tell(self.entry.refuse, ticket)
         self._time_out(ticket.mode, _NOW)
 
@@ -279,7 +297,8 @@ class LockCore:
             raise self._excluded(f"a task of {running.name!r}")
         return running
 
-    def _blocking(self) -> SyncBackend:
+    def blocking(self) -> SyncBackend:
+        """The way in which threads wait for this lock, if they may."""
         if self.only is None:
             return _runtimes.blocking()
         if self._only_sync is not None:

@@ -15,6 +15,7 @@ from rwlocks._types import Mode
 
 if TYPE_CHECKING:
     from rwlocks._engine import Wakes
+    from rwlocks._errors import DeadlockError
     from rwlocks._monitor import Monitor
     from rwlocks._ports import Waiter
 
@@ -107,6 +108,15 @@ class Entry(_Bookkeeping):
         """A request that had no time to wait was not let in at once."""
         self.monitor.totals.timeouts += 1
         ticket.state = DONE
+        return []
+
+    def strictly(self, ticket: Ticket) -> DeadlockError | None:
+        """Why strict mode forbids the request, if it does."""
+        return _deadlock.hopeless(self.monitor, ticket) if self._is_refused_by_strict(ticket) else None
+
+    def count_round(self, ticket: Ticket, now: float) -> Wakes:
+        """An acquisition of several locks starts over, because this request was refused."""
+        self.monitor.totals.rounds += 1
         return []
 
     def begin(self, waiter: Waiter, ticket: Ticket, now: float) -> Wakes:
