@@ -13,6 +13,7 @@ from rwlocks._errors import (
     UpgradeConflict,
 )
 from rwlocks._events import LockEvent, set_observer
+from rwlocks._graph import Deadlock, DeadlockLink, deadlocks
 from rwlocks._guards import ReadGuard, UpgradableGuard, Upgrade, WriteGuard
 from rwlocks._lock import RWLock
 from rwlocks._ports import AsyncBackend, Backend, SyncBackend
@@ -28,7 +29,9 @@ __all__ = [
     "AsyncBackend",
     "Backend",
     "BackendUnavailable",
+    "Deadlock",
     "DeadlockError",
+    "DeadlockLink",
     "Fifo",
     "GuardStateError",
     "Holder",
@@ -52,6 +55,7 @@ __all__ = [
     "WriteGuard",
     "WriterPreference",
     "acquire_all",
+    "deadlocks",
     "set_observer",
 ]
 

@@ -82,6 +82,7 @@ class Monitor:
     __slots__ = (
         "__weakref__",
         "abandoned",
+        "charted",
         "clock",
         "deadlocks",
         "deferred",
@@ -114,6 +115,8 @@ class Monitor:
         """When the present contention began: every hold that read no clock is older."""
         self.abandoned = False
         """Whether some hold's guard was dropped; set by finalisers, which take no lock."""
+        self.charted = False
+        """Whether somebody had to wait so far, so that `rwlocks.deadlocks` looks here."""
         self.recovered = False
         """Whether a fork has cut off a writer."""
         self.generation = _forks.generation

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol, final
 
-from rwlocks import _deadlock, _nesting
+from rwlocks import _deadlock, _graph, _nesting
 from rwlocks._errors import GuardStateError, NotHeldError
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
@@ -43,6 +43,10 @@ class Wait(Protocol):
         """The waiter's time is up: it claims a last time, and withdraws only if that is refused."""
         ...
 
+    def give_way(self, refusal: Exception, ticket: Ticket, now: float) -> Wakes:
+        """The wait would never end: it claims a last time, and withdraws only if that is refused."""
+        ...
+
     def cancel(self, ticket: Ticket, now: float) -> Wakes:
         """The waiter was cancelled or interrupted; a grant that was faster is passed on."""
         ...
@@ -62,8 +66,12 @@ class _Bookkeeping:
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
 
-    def _contend(self, now: float) -> None:
+    def _contend(self, ticket: Ticket, now: float) -> None:
         monitor = self.monitor
+        if not monitor.charted:
+            _graph.register(monitor)
+        if monitor.deadlocks == "cycles":
+            ticket.joined = next(_graph.numbers)
         monitor.totals.contended += 1
         if monitor.engine.contended == 1:
             monitor.observed_since = now
@@ -127,7 +135,7 @@ class Entry(_Bookkeeping):
             refusal = _deadlock.hopeless(monitor, ticket)
             if refusal is None:
                 monitor.engine.queue_up(ticket, now)
-                self._contend(now)
+                self._contend(ticket, now)
             else:
                 self._refuse(ticket, refusal)
         return wakes
@@ -154,6 +162,14 @@ class Entry(_Bookkeeping):
             self.monitor.totals.timeouts += 1
             self._settle(ticket, now)
             wakes += self.monitor.engine.withdraw(ticket, now)
+        return wakes
+
+    def give_way(self, refusal: Exception, ticket: Ticket, now: float) -> Wakes:
+        wakes = self.resume(ticket, now)
+        if ticket.state is WAITING:
+            self._settle(ticket, now)
+            wakes += self.monitor.engine.withdraw(ticket, now)
+            self._refuse(ticket, refusal)
         return wakes
 
     def cancel(self, ticket: Ticket, now: float) -> Wakes:
@@ -198,7 +214,7 @@ class Upgrade(_Bookkeeping):
         ticket.waiter = waiter
         wakes = self.monitor.engine.upgrade(ticket, now)
         if ticket is self.monitor.engine.upgrading:
-            self._contend(now)
+            self._contend(ticket, now)
         return wakes
 
     def refuse(self, ticket: Ticket, now: float) -> Wakes:
@@ -223,6 +239,14 @@ class Upgrade(_Bookkeeping):
         wakes = self.resume(ticket, now)
         if self.outcome(ticket) is WAITING:
             self.monitor.totals.timeouts += 1
+            self._settle(ticket, now)
+            wakes += self.monitor.engine.withdraw_upgrade(ticket, now)
+        return wakes
+
+    def give_way(self, refusal: Exception, ticket: Ticket, now: float) -> Wakes:
+        wakes = self.resume(ticket, now)
+        if self.outcome(ticket) is WAITING:
+            ticket.refusal = refusal
             self._settle(ticket, now)
             wakes += self.monitor.engine.withdraw_upgrade(ticket, now)
         return wakes

@@ -46,6 +46,7 @@ RINGS = [
         "_deadlock",
         "_events",
         "_fork",
+        "_graph",
         "_monitor",
         "_nesting",
         "_owners",
