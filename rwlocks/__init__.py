@@ -17,6 +17,7 @@ from rwlocks._graph import Deadlock, DeadlockLink, deadlocks
 from rwlocks._guards import ReadGuard, UpgradableGuard, Upgrade, WriteGuard
 from rwlocks._lock import RWLock
 from rwlocks._ports import AsyncBackend, Backend, SyncBackend
+from rwlocks._protocol import LockView, ReadWriteLock
 from rwlocks._stats import Holder, LockStatistics, Waiter
 from rwlocks._types import Mode
 from rwlocks._views import View
@@ -38,12 +39,14 @@ __all__ = [
     "LockEvent",
     "LockStatistics",
     "LockTimeout",
+    "LockView",
     "Mode",
     "NotHeldError",
     "PhaseFair",
     "Policy",
     "RWLock",
     "ReadGuard",
+    "ReadWriteLock",
     "ReaderPreference",
     "SyncBackend",
     "UpgradableGuard",

@@ -36,14 +36,15 @@ def parking(wait: Wait, ticket: Ticket, waiter: Waiter, timeout: float | None, c
     """
     monitor = wait.monitor
     deadline = None if timeout is None else clock() + timeout
-    begun = expired = False
+    begun = expired = waited = False
     try:
         state = monitor.ask(partial(wait.begin, waiter), ticket, wait.outcome)
         begun = True
         state = _unless_in_circle(wait, ticket, state)
         if state is State.WAITING and _events.observer is not None:
-            _events.tell("wait", monitor.lock(), ticket)
+            _events.tell("wait", monitor.lock(), ticket, wait.wanted(ticket))
         while state is State.WAITING:
+            waited = True
             left = None if deadline is None else deadline - clock()
             expired = left is not None and left <= 0
             if not expired:
@@ -55,9 +56,11 @@ def parking(wait: Wait, ticket: Ticket, waiter: Waiter, timeout: float | None, c
             raise  # Refused: nothing has changed. Later the same errors may come out of a signal handler.
         monitor.tell(wait.cancel, ticket)
         if _events.observer is not None:
-            _events.tell("cancel", monitor.lock(), ticket)
+            _events.tell("cancel", monitor.lock(), ticket, wait.wanted(ticket))
         raise
     if ticket.refusal is not None:
+        if _events.observer is not None and waited:
+            _events.tell("cancel", monitor.lock(), ticket, wait.wanted(ticket))
         refusal, ticket.refusal = ticket.refusal, None
         raise refusal
     if state is State.DONE and not expired:

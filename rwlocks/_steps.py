@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol, final
 
-from rwlocks import _deadlock, _graph, _nesting
+from rwlocks import _deadlock, _events, _graph, _nesting
 from rwlocks._errors import GuardStateError, NotHeldError
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
@@ -83,6 +83,13 @@ class _Bookkeeping:
         # The waiter knows its ticket, for news that get lost: break the cycle, so that no collector is needed.
         ticket.waiter = _AWAKE
 
+    def _announce(self, ticket: Ticket, wakes: Wakes) -> None:
+        """What its owner has taken itself is told to the observer like what was handed to it."""
+        if _events.observer is not None:
+            ticket.waiter = _AWAKE
+            ticket.granted = True
+            wakes.append(ticket)
+
 
 @final
 class Entry(_Bookkeeping):
@@ -108,6 +115,8 @@ class Entry(_Bookkeeping):
         """Whether `attempt` would grant the request now, as ``ticket.granted``; the request is not made."""
         monitor = self.monitor
         wakes = monitor.engine.advance(now)
+        if not monitor.engine.admits(ticket.mode):
+            wakes += monitor.engine.settle()  # As `request` does: who can never run again holds up nobody.
         nested = monitor.reentrant and _nesting.head_for(monitor.engine, ticket) is not None
         ticket.granted = nested or monitor.engine.admits(ticket.mode)
         return wakes
@@ -136,17 +145,24 @@ class Entry(_Bookkeeping):
             if refusal is None:
                 monitor.engine.queue_up(ticket, now)
                 self._contend(ticket, now)
+                if monitor.abandoned:
+                    wakes.append(ticket)  # A guard may have been dropped since: the finaliser did not see this one.
             else:
                 self._refuse(ticket, refusal)
+        elif ticket.state is HELD:
+            self._announce(ticket, wakes)
         return wakes
 
     def resume(self, ticket: Ticket, now: float) -> Wakes:
         engine = self.monitor.engine
+        waited = ticket.state is WAITING
         wakes = engine.claim(ticket, now)
         if ticket.state is not WAITING:
             ticket.delivered = True
             if ticket.arrival:
                 self._settle(ticket, now)
+            if waited and ticket.state is HELD and ticket not in wakes:
+                self._announce(ticket, wakes)
         elif self.monitor.abandoned:
             refusal = _deadlock.hopeless(self.monitor, ticket)
             if refusal is not None:
@@ -206,7 +222,10 @@ class Upgrade(_Bookkeeping):
     def attempt(self, ticket: Ticket, now: float) -> Wakes:
         """Become the writer if that needs no waiting. Raises what `begin` raises."""
         self._check(ticket)
-        return self.monitor.engine.upgrade(ticket, now, wait=False)
+        wakes = self.monitor.engine.upgrade(ticket, now, wait=False)
+        if self.outcome(ticket) is HELD:
+            self._announce(ticket, wakes)
+        return wakes
 
     def begin(self, waiter: Waiter, ticket: Ticket, now: float) -> Wakes:
         """Raises, before anything has changed, NotHeldError, GuardStateError and DeadlockError."""
@@ -215,6 +234,10 @@ class Upgrade(_Bookkeeping):
         wakes = self.monitor.engine.upgrade(ticket, now)
         if ticket is self.monitor.engine.upgrading:
             self._contend(ticket, now)
+            if self.monitor.abandoned:
+                wakes.append(ticket)  # A guard may have been dropped since: the finaliser did not see this one.
+        else:
+            self._announce(ticket, wakes)
         return wakes
 
     def refuse(self, ticket: Ticket, now: float) -> Wakes:
