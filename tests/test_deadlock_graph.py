@@ -149,7 +149,6 @@ def check_circle(found: Deadlock, owners: set[str]) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_circle_is_left() -> Iterator[None]:
-    gc.collect()
     assert deadlocks() == ()
     yield
     assert deadlocks() == ()
