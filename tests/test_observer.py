@@ -39,7 +39,7 @@ class Ear:
 
     def told(self) -> list[tuple[EventKind, Mode]]:
         """What was heard since the last time."""
-        told = [(event.kind, event.mode) for event in self.heard]
+        told: list[tuple[EventKind, Mode]] = [(event.kind, event.mode) for event in self.heard]
         self.heard.clear()
         self.threads.clear()
         return told
