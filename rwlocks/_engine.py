@@ -13,8 +13,8 @@ answers "which of the waiting readers are due before the first waiting writer?" 
 arrived before the horizon go in, in order; a writer goes in when nothing at all is held then.
 
 **Closure.** Every event ends with `_serve`, which leaves nothing undone: afterwards everyone whom the policy would
-admit is granted, or is a young writer with its own poke under way. An event begins with `advance`: first what is due at its
-time, then the event itself.
+admit is granted, or is a young writer with its own poke under way. An event begins with `advance`: first what is due
+at its time, then the event itself.
 
 **Patience.** Strict hand-off makes a convoy between threads, so a waiter lets *newcomers* overtake it while it is
 young, that is, for its patience. Nothing else bends: the order among waiters is the policy's, and nobody is overtaken

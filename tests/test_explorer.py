@@ -59,6 +59,9 @@ def check(policy: Policy, space: Space) -> None:
     assert report.states >= space.at_least
 
 
+BOUNDED_LATER = [pytest.param(policy, marks=pytest.mark.slow) for policy in BOUNDED]
+
+
 @pytest.mark.parametrize("policy", [*PLAIN, *BOUNDED, HASTY], ids=repr)
 def test_four_actors_without_patience(policy: Policy) -> None:
     check(policy, STRICT)
@@ -69,12 +72,12 @@ def test_three_actors_each_with_patience_or_without(policy: Policy) -> None:
     check(policy, MIXED)
 
 
-@pytest.mark.parametrize("policy", [*PLAIN, *BOUNDED], ids=repr)
+@pytest.mark.parametrize("policy", [*PLAIN, *BOUNDED_LATER], ids=repr)
 def test_three_actors_who_die_or_lose_their_loop(policy: Policy) -> None:
     check(policy, LOSSES)
 
 
-@pytest.mark.parametrize("policy", [*PLAIN, *BOUNDED], ids=repr)
+@pytest.mark.parametrize("policy", [*PLAIN, *BOUNDED_LATER], ids=repr)
 def test_how_many_phases_four_actors_wait(policy: Policy) -> None:
     check(policy, WAITING_BOUNDS)
 

@@ -57,6 +57,7 @@ class TestLock(lock_tests.LockTests):  # type: ignore[misc]
     locktype = staticmethod(writer)
 
 
+@pytest.mark.slow
 class TestReentrantLock(lock_tests.LockTests):  # type: ignore[misc]
     locktype = staticmethod(reentrant_writer)
 
@@ -66,6 +67,7 @@ class TestCondition(_OfACondition):
     given = staticmethod(writer)
 
 
+@pytest.mark.slow
 class TestReentrantCondition(_OfACondition):
     condtype: Any = staticmethod(condition_on_reentrant)
     given = staticmethod(reentrant_writer)
