@@ -147,7 +147,10 @@ class RWLock:
     def try_guard(self, guard: Guard) -> bool:
         """Take the lock for the guard if that needs no waiting."""
         ticket = _ticket_for(guard)
-        return self._monitor.enter(guard, ticket) or self._attempt(ticket)
+        entered = self._monitor.enter(guard, ticket)
+        if not entered:
+            ticket.state = State.DONE
+        return entered
 
     def release_guard(self, guard: Guard) -> None:
         """Give back what the guard holds."""
@@ -164,15 +167,10 @@ class RWLock:
 
     # -- the slow path -----------------------------------------------------------------------------------------
 
-    def _attempt(self, ticket: Ticket) -> bool:
-        self._monitor.ask(self._monitor.attempt, ticket)
-        return ticket.state is State.HELD
-
     def _block(self, ticket: Ticket, timeout: float | None) -> None:
         if timeout is not None and timeout <= 0:
-            if not self._attempt(ticket):
-                self._time_out(ticket, _NOW)
-            return
+            self._monitor.ask(self._monitor.refuse, ticket)
+            self._time_out(ticket, _NOW)
         backend = self._blocking()
         clock = self._monitor.clock
         started = clock()
@@ -183,9 +181,8 @@ class RWLock:
 
     async def _suspend(self, backend: AsyncBackend, ticket: Ticket, timeout: float | None) -> None:
         if timeout is not None and timeout <= 0:
-            if not self._attempt(ticket):
-                self._time_out(ticket, _NOW)
-            return
+            self._monitor.ask(self._monitor.refuse, ticket)
+            self._time_out(ticket, _NOW)
         started = backend.clock()
         waiter = backend.new_async_waiter(self._prepare(ticket, backend))
         ticket.waiter = waiter

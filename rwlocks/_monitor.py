@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Monitor", "Seat"]
 
+WAITING: Final = State.WAITING
+HELD: Final = State.HELD
+DONE: Final = State.DONE
+
 
 class Seat(Protocol):
     """What a guard is to the monitor: the place where the ticket of its acquisition is kept."""
@@ -71,23 +75,28 @@ class Monitor:
     # -- the fast path -----------------------------------------------------------------------------------------
 
     def enter(self, seat: Seat, ticket: Ticket) -> bool:
-        """Take the seat and, if nobody waits and the holders allow it, the lock.
+        """Take the seat and, if the policy lets a newcomer in, the lock.
 
         Raises GuardStateError if the seat is taken.
         """
+        wakes: Wakes | None = None
         with self.mutex:
             if self.inside:
                 raise self._busy()
             self.inside = True
             try:
                 seated = seat.ticket
-                if seated is not None and seated.state is not State.DONE:
+                if seated is not None and seated.state is not DONE:
                     raise _seat_is_taken(seated)
                 seat.ticket = ticket
                 entered = self.engine.enter_idle(ticket)
+                if not entered:
+                    wakes = self.engine.request(ticket, self.clock(), wait=False)
+                    entered = ticket.state is HELD
             finally:
                 self.inside = False
-            wakes = self._apply_deferred() if self.deferred else None
+            if self.deferred:
+                wakes = (wakes or []) + self._apply_deferred()
         if wakes:
             self.wake(wakes)
         return entered
@@ -96,7 +105,7 @@ class Monitor:
         """Release what the seat holds. Raises NotHeldError if that is nothing."""
         with self.mutex:
             ticket = seat.ticket
-            if ticket is None or ticket.state is not State.HELD:
+            if ticket is None or ticket.state is not HELD:
                 raise NotHeldError(_not_held(ticket))
             if ticket is self.engine.upgrading:
                 raise GuardStateError("an upgrade of this guard is being waited for; cancel that first")
@@ -140,6 +149,13 @@ class Monitor:
             if not ticket.waiter.wake():
                 self.tell(self.undelivered, ticket)
 
+    def rouse(self) -> None:
+        """Let everybody who waits look at the clock again: a manual one was moved."""
+        with self.mutex:
+            waiting = self.engine.queue()
+        for ticket in waiting:
+            ticket.waiter.wake()
+
     def _apply(self, step: Callable[[Ticket, float], Wakes], ticket: Ticket) -> Wakes:
         self.inside = True
         try:
@@ -164,18 +180,20 @@ class Monitor:
     def queue(self, ticket: Ticket, now: float) -> Wakes:
         """Ask for the lock and wait for it."""
         wakes = self.engine.request(ticket, now)
-        if ticket.state is State.WAITING:
+        if ticket.state is WAITING:
             self._contend(now)
         return wakes
 
-    def attempt(self, ticket: Ticket, now: float) -> Wakes:
-        """Ask for the lock, but do not wait."""
-        return self.engine.request(ticket, now, wait=False)
+    def refuse(self, ticket: Ticket, now: float) -> Wakes:
+        """A request that had no time to wait was not let in at once."""
+        self.timeouts += 1
+        ticket.state = DONE
+        return []
 
     def resume(self, ticket: Ticket, now: float) -> Wakes:
         """The waiter runs again: it learns of its grant, or claims what it was poked for."""
         wakes = self.engine.claim(ticket, now)
-        if ticket.state is State.HELD:
+        if ticket.state is HELD:
             ticket.delivered = True
             self._settle(ticket, now)
         return wakes
@@ -183,7 +201,7 @@ class Monitor:
     def expire(self, ticket: Ticket, now: float) -> Wakes:
         """The waiter's time is up: it claims a last time, and withdraws only if that is refused."""
         wakes = self.resume(ticket, now)
-        if ticket.state is State.WAITING:
+        if ticket.state is WAITING:
             self.timeouts += 1
             self._settle(ticket, now)
             wakes += self.engine.withdraw(ticket, now)
@@ -191,14 +209,14 @@ class Monitor:
 
     def cancel(self, ticket: Ticket, now: float) -> Wakes:
         """The waiter was cancelled or interrupted; a grant that was faster is passed on."""
-        if ticket.state is State.WAITING or ticket.state is State.HELD:
+        if ticket.state is WAITING or ticket.state is HELD:
             self.cancellations += 1
             self._settle(ticket, now)
         return self.engine.withdraw(ticket, now)
 
     def undelivered(self, ticket: Ticket, now: float) -> Wakes:
         """The waiter's loop has ended with news for it under way."""
-        if ticket.delivered and ticket.state is State.HELD:
+        if ticket.delivered and ticket.state is HELD:
             return []
         return self.engine.withdraw(ticket, now)
 
@@ -305,7 +323,7 @@ def _owner_name(ticket: Ticket) -> str:
 
 
 def _seat_is_taken(ticket: Ticket) -> GuardStateError:
-    if ticket.state is State.HELD:
+    if ticket.state is HELD:
         return GuardStateError(
             f"this guard holds the lock already ({ticket.mode.value}); release it first, or make another guard"
         )
@@ -313,6 +331,6 @@ def _seat_is_taken(ticket: Ticket) -> GuardStateError:
 
 
 def _not_held(ticket: Ticket | None) -> str:
-    if ticket is not None and ticket.state is not State.DONE:
+    if ticket is not None and ticket.state is not DONE:
         return "this guard is still waiting for the lock; it can be released once it holds it"
     return "this guard holds nothing: it was released before, or never acquired; release each acquisition once"

@@ -7,7 +7,7 @@ and never imported for its own sake: a program of threads pays for no event loop
 from __future__ import annotations
 
 import importlib
-import sys
+from sys import modules
 from typing import Final
 
 from rwlocks._errors import BackendUnavailable
@@ -54,8 +54,7 @@ def blocking() -> SyncBackend:
 
 def running() -> AsyncBackend | None:
     """The runtime whose task runs on the calling thread."""
-    if _unseen:
-        _look_for_runtimes()
+    _notice_runtimes()
     for backend in _with_tasks:
         if backend.running():
             return backend
@@ -64,8 +63,10 @@ def running() -> AsyncBackend | None:
 
 def current_task() -> object | None:
     """The task that runs on the calling thread, of whatever runtime."""
-    if _unseen:
-        _look_for_runtimes()
+    for module in _unseen:
+        if module in modules:
+            _notice_runtimes()
+            break
     for backend in _with_tasks:
         task = backend.current_task()
         if task is not None:
@@ -82,13 +83,15 @@ def task_name(task: object) -> str:
     return repr(task)
 
 
-def _look_for_runtimes() -> None:
-    for module, name in tuple(_unseen.items()):
-        found = sys.modules.get(module)
+def _notice_runtimes() -> None:
+    global _unseen
+    for module, name in _unseen.items():
+        found = modules.get(module)
         # A module that is still being imported has no tasks yet, and touching it could deadlock the import.
         if found is not None and not getattr(found.__spec__, "_initializing", False):
             backend_named(name)
-            _unseen.pop(module, None)
+            # Replaced, not changed: other threads may be looking through it.
+            _unseen = {other: its for other, its in _unseen.items() if other != module}
 
 
 def _load(name: str) -> Backend:

@@ -36,46 +36,37 @@ class Deliverable(Protocol):
 
 @final
 class Ticket:
-    """One request, then one hold. ``thread`` and ``task`` say whose, the engine never looks at them."""
+    """One request, then one hold. ``thread`` and ``task`` say whose, the engine never looks at them.
 
-    __slots__ = (
-        "arrival",
-        "base",
-        "delivered",
-        "mode",
-        "patience",
-        "place",
-        "poked",
-        "since",
-        "spent",
-        "state",
-        "task",
-        "thread",
-        "timer",
-        "waiter",
-        "wanted",
-    )
+    The defaults stand in the class and the instance has no slots, because most tickets live and die with the three
+    attributes of ``__init__`` and a state: that makes an undisputed acquisition a tenth cheaper.
+    """
+
+    state: State = State.NEW
+    arrival: int = 0
+    """Rank among the waiters of this lock; 0 until it first had to queue, then kept for good."""
+    since: float | None = None
+    """When it was granted; None when that needed no clock."""
+    base: Mode | None = None
+    """The mode to go back to, while this hold upgrades or is upgraded."""
+    delivered: bool = True
+    """False from a grant until the waiter has run and knows of it."""
+    poked: bool = False
+    """Told that the lock is free, and has not yet come to claim it."""
+    spent: bool = False
+    """Its patience is over: no newcomer may overtake it."""
+
+    # Set when the ticket first queues, or when its hold upgrades.
+    wanted: float
+    """When it first had to queue; ages and patience count from here."""
+    patience: float
+    waiter: Deliverable
+
+    # Set while it stands in the queue.
+    place: Place[Ticket]
+    timer: Place[Ticket] | None
 
     def __init__(self, mode: Mode, thread: Any = None, task: Any = None) -> None:
         self.mode = mode
         self.thread = thread
         self.task = task
-        self.state = State.NEW
-        self.arrival = 0
-        """Rank among the waiters of this lock; 0 until it first had to queue, then kept for good."""
-        self.since: float | None = None
-        """When it was granted; None when that needed no clock."""
-        self.base: Mode | None = None
-        """The mode to go back to, while this hold upgrades or is upgraded."""
-        self.delivered = True
-        """False from a grant until the waiter has run and knows of it."""
-
-    # From here on: set when the ticket first queues, or when its hold upgrades.
-    wanted: float
-    """When it first had to queue; ages and patience count from here."""
-    patience: float
-    waiter: Deliverable
-    place: Place[Ticket]
-    timer: Place[Ticket] | None
-    spent: bool
-    poked: bool
