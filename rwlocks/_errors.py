@@ -12,7 +12,18 @@ if TYPE_CHECKING:
 
     from rwlocks._types import Mode
 
-__all__ = ["BackendUnavailable", "GuardStateError", "LockTimeout", "NotHeldError"]
+__all__ = [
+    "BackendUnavailable",
+    "DeadlockError",
+    "GuardStateError",
+    "LockClosed",
+    "LockTimeout",
+    "NotHeldError",
+    "SegmentError",
+    "SegmentFull",
+    "UpgradeConflict",
+    "WriterDied",
+]
 
 
 class LockTimeout(TimeoutError):
@@ -55,6 +66,33 @@ class NotHeldError(RuntimeError):
 
 class GuardStateError(RuntimeError):
     """A guard was asked for what its state does not allow, such as acquiring it twice. Nothing was changed."""
+
+
+class DeadlockError(RuntimeError):
+    """The request would wait for its own owner, for ever. Nothing was changed."""
+
+
+class UpgradeConflict(DeadlockError):
+    """Another guard is upgradable or upgrading, so that both would wait for each other. The guard is what it was."""
+
+
+class LockClosed(RuntimeError):
+    """The lock was closed in this process, before or while somebody waited for it."""
+
+
+class WriterDied(RuntimeError):
+    """A process died while it held the lock for writing: what it protects may be half written.
+
+    ``lock.write(repair=True)`` gets in; ``lock.mark_consistent()`` ends this state.
+    """
+
+
+class SegmentError(OSError):
+    """The shared memory of a process lock is foreign, damaged, of another layout, or not safe to use."""
+
+
+class SegmentFull(SegmentError):
+    """A table of a process lock is full, and nobody in it is dead; the message names the limit and who uses it."""
 
 
 class BackendUnavailable(ImportError):

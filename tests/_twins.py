@@ -51,7 +51,8 @@ class CState(ctypes.Structure):
     _fields_: ClassVar[Fields] = [
         ("gate", u32),
         ("passes", u32),
-        ("line", ctypes.c_uint8 * 56),
+        ("dirty", u32),
+        ("line", ctypes.c_uint8 * 52),
         ("now", i64),
         ("arrivals", u64),
         ("serials", u64),

@@ -28,6 +28,7 @@ bool rwl_step(struct rwl_event *event) {
 
 static struct rwl_cache *cache(struct rwl_event *event) { return &event->view->state->cache; }
 static struct rwl_facts *facts(struct rwl_event *event) { return &event->view->state->facts; }
+static struct rwl_totals *totals(struct rwl_event *event) { return &event->view->state->totals; }
 
 static uint32_t state_of(struct rwl_event *event, uint32_t index) {
     return rwl_word_state(rwl_load(rwl_at(event, index)));
@@ -144,6 +145,7 @@ static void leave_role(struct rwl_event *event, uint32_t mode) {
 static void hold(struct rwl_event *event, uint32_t index, uint32_t mode) {
     put(event, index, rwl_word(RWL_HELD, mode, RWL_NONE, 0));
     take_role(event, index, mode);
+    totals(event)->acquisitions++;
     if (mode == RWL_WRITE) {
         facts(event)->writes_in_a_row++;
         restart_count(event);
@@ -186,7 +188,16 @@ static void spend(struct rwl_event *event, uint32_t index) {
     waiting(event, mode_of(event, index))->spent++;
 }
 
+static void note_wait(struct rwl_event *event, const struct rwl_record *record) {
+    int64_t age;
+    if (!__builtin_sub_overflow(event->now, record->wanted, &age) && age > 0 &&
+        (uint64_t)age > totals(event)->longest_wait) {
+        totals(event)->longest_wait = (uint64_t)age;
+    }
+}
+
 static void leave(struct rwl_event *event, uint32_t index) {
+    note_wait(event, rwl_at(event, index));
     uint32_t word = rwl_load(rwl_at(event, index));
     struct rwl_line *line = waiting(event, rwl_word_mode(word));
     rwl_leave(event, line, RWL_PLACE, index);
@@ -213,6 +224,7 @@ static void join(struct rwl_event *event, uint32_t index, uint32_t mode) {
     rwl_join(event, waiting(event, mode), RWL_PLACE, index);
     rwl_join(event, &cache(event)->young, RWL_TIMER, index);
     cache(event)->contended++;
+    totals(event)->contended++;
     if (rwl_key(record, RWL_TIMER) <= event->now) {
         spend(event, index);
     }
@@ -563,6 +575,11 @@ uint32_t rwl_owner_died(struct rwl_event *event, uint32_t slot, uint32_t generat
     }
     serve(event, wrote);
     return count;
+}
+
+void rwl_serve(struct rwl_event *event) {
+    advance(event);
+    serve(event, false);
 }
 
 void rwl_look(struct rwl_event *event) {

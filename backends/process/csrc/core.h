@@ -94,6 +94,9 @@ void rwl_withdraw_upgrade(struct rwl_event *event, uint32_t index);
 /* All that belongs to the process ends at once. Returns how many records that were. */
 uint32_t rwl_owner_died(struct rwl_event *event, uint32_t slot, uint32_t generation);
 
+/* Whatever an event that was cut short has left undone. */
+void rwl_serve(struct rwl_event *event);
+
 /* Only what is due, and whoever can never run again. */
 void rwl_look(struct rwl_event *event);
 

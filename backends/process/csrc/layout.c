@@ -26,8 +26,8 @@ static const uint32_t fields[] = {
     FIELD(rwl_line, head), FIELD(rwl_line, tail), FIELD(rwl_line, length), FIELD(rwl_line, spent),
     FIELD(rwl_cache, readers), FIELD(rwl_cache, upgradable), FIELD(rwl_cache, upgrading), FIELD(rwl_cache, writer),
     FIELD(rwl_cache, contended), FIELD(rwl_cache, free), FIELD(rwl_cache, waiting), FIELD(rwl_cache, young),
-    FIELD(rwl_state, gate), FIELD(rwl_state, passes), FIELD(rwl_state, facts), FIELD(rwl_state, cache),
-    FIELD(rwl_state, totals),
+    FIELD(rwl_state, gate), FIELD(rwl_state, passes), FIELD(rwl_state, dirty), FIELD(rwl_state, facts),
+    FIELD(rwl_state, cache), FIELD(rwl_state, totals),
     sizeof(struct rwl_record), sizeof(struct rwl_slot), RWL_STATE_OFFSET, RWL_SLOTS_OFFSET,
     RWL_WORD_KNOWN, RWL_WORD_PENDING, RWL_WORD_POKED, RWL_WORD_SPENT, RWL_WORD_LOST,
 };

@@ -130,7 +130,7 @@ struct rwl_facts {
     uint64_t serials;
     uint64_t held_back;
     uint64_t writes_in_a_row;
-    uint32_t writer_died; /* 1 from the death of a writer until somebody marked the data consistent */
+    _Atomic uint32_t writer_died; /* 1 from the death of a writer until somebody marked the data consistent */
     uint32_t epoch;       /* how many writers have died */
 };
 
@@ -165,7 +165,8 @@ struct rwl_cache {
 struct rwl_state {
     _Atomic uint32_t gate;   /* owner of the gate; see gate.c */
     _Atomic uint32_t passes; /* how often it was taken: tells a busy gate from a stuck one */
-    uint8_t own_line[56];
+    _Atomic uint32_t dirty;  /* 1 while the caches may not agree with the records */
+    uint8_t own_line[52];
     struct rwl_facts facts;
     uint8_t own_line_too[16];
     struct rwl_cache cache;
