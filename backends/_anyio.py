@@ -39,6 +39,8 @@ class _NativeLoop(Protocol):
 
     def ended(self, loop: Any) -> bool: ...
 
+    def watch(self, fd: int, ready: Callable[[], None]) -> Callable[[], None]: ...
+
 
 @final
 class _Trio:
@@ -65,6 +67,20 @@ class _Trio:
 
     def ended(self, loop: Any) -> bool:
         return False  # Its tasks have ended before it.
+
+    def watch(self, fd: int, ready: Callable[[], None]) -> Callable[[], None]:
+        from trio import ClosedResourceError, lowlevel
+
+        async def look() -> None:
+            try:
+                while True:
+                    await lowlevel.wait_readable(fd)
+                    ready()
+            except ClosedResourceError:
+                pass
+
+        lowlevel.spawn_system_task(look)
+        return lambda: lowlevel.notify_closing(fd)
 
 
 @final
@@ -93,6 +109,16 @@ class _Asyncio:
 
     def ended(self, loop: Any) -> bool:
         return bool(loop.is_closed())
+
+    def watch(self, fd: int, ready: Callable[[], None]) -> Callable[[], None]:
+        loop = self.here()
+        loop.add_reader(fd, ready)
+
+        def stop() -> None:
+            if not loop.is_closed():
+                loop.remove_reader(fd)
+
+        return stop
 
 
 # trio first: its guest mode runs inside another loop's callbacks.
@@ -176,8 +202,16 @@ class AnyioBackend:
         return anyio.current_time()
 
     def new_async_waiter(self, undelivered: Callable[[], None]) -> EventWaiter:
-        running = next(native for native in _natives() if native.current_task() is not None)
-        return EventWaiter(running, undelivered)
+        return EventWaiter(self._native_loop(), undelivered)
+
+    def loop(self) -> object:
+        return self._native_loop().here()
+
+    def watch(self, fd: int, ready: Callable[[], None]) -> Callable[[], None]:
+        return self._native_loop().watch(fd, ready)
+
+    def _native_loop(self) -> _NativeLoop:
+        return next(native for native in _natives() if native.current_task() is not None)
 
     async def check_cancelled(self) -> None:
         await anyio.lowlevel.checkpoint_if_cancelled()

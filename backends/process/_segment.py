@@ -15,6 +15,7 @@ is alone. Only then a segment is unlinked, or replaced because it is from before
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import secrets
 import stat
@@ -65,29 +66,23 @@ class Config(NamedTuple):
     """Nanoseconds."""
 
 
-def _no_files() -> int:
-    return -1
-
-
 @final
 class Segment:
-    """One open segment: the descriptor that may be handed on, the one that may not, and the mapping."""
+    """One open segment: the descriptor that may be handed on, and the mapping, which owns the one that may not."""
 
-    __slots__ = ("__weakref__", "config", "context", "fd", "instance", "live_fd", "mode", "path")
+    __slots__ = ("__weakref__", "bells", "config", "context", "fd", "instance", "mode", "path")
 
     def __init__(self, fd: int, path: Path | None, mode: int) -> None:
         self.fd = fd
-        self.live_fd = _no_files()
         self.path = path
         self.mode = mode
         try:
-            self.live_fd = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
-            if not _fast.join_users(self.live_fd, False):
-                raise _Moved
-            self.context = _open_context(fd, self.live_fd, path)
+            self.bells = _bells(fd, path)
+            """How the paths of the bells of event loops begin; empty where there can be none."""
+            self.context = _open_context(fd, path, self.bells)
             self.config, self.instance = _config_of(self.context, path)
         except BaseException:
-            self.close_files()
+            self.close_file()
             raise
 
     def attach(self) -> None:
@@ -111,30 +106,19 @@ class Segment:
             raise damaged(self.name)
 
     def reopen(self) -> None:
-        """In a forked child: open the file again, for a life of its own. The parent's descriptor must be closed already."""
-        fresh = Segment(os.dup(self.fd), self.path, self.mode)
-        self.live_fd, self.context = fresh.live_fd, fresh.context
-        fresh.live_fd = _no_files()
-        fresh.close_files()
+        """In a forked child, which has disowned its parent's: open the file again, for a life of its own."""
+        self.context = _open_context(self.fd, self.path, self.bells)
         self.attach()
 
-    def forget_parent(self) -> None:
-        """In a forked child: let go of the descriptor that says "the parent lives"."""
-        if self.live_fd >= 0:
-            os.close(self.live_fd)
-            self.live_fd = _no_files()
-
-    def close_files(self) -> None:
-        """Close both descriptors; the mapping stays for those who are still inside a call."""
-        for name in ("live_fd", "fd"):
-            fd: int = getattr(self, name)
-            if fd >= 0:
-                setattr(self, name, _no_files())
-                os.close(fd)
+    def close_file(self) -> None:
+        """Close the descriptor; the mapping stays for those who are still inside a call."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
     def unlink_if_alone(self) -> bool:
         """Remove the name if nobody else uses the segment; whether that was so. Obligation: this process is detached."""
-        if self.path is None or self.live_fd < 0 or not _fast.join_users(self.live_fd, True):
+        if self.path is None or not self.context.join_users(True):
             return False
         if _same_file(self.path, self.fd):
             self.path.unlink(missing_ok=True)
@@ -249,10 +233,13 @@ def unlink(name_or_path: str | os.PathLike[str]) -> None:
     path = find(name_or_path)
     fd = _open_checked(path, 0o777)
     try:
-        context = _fast.Context.open(fd, fd, _boot_id(), b"")
-        if isinstance(context, int) and context in {1, 2, 3}:
+        context = _fast.Context.open(fd, os.dup(fd), _boot_id(), b"")
+        if isinstance(context, int) and context <= 2:
             raise _refused(path, context)
+        bells = Path(_bells(fd, path))
         path.unlink()
+        for bell in bells.parent.glob(f"{glob.escape(bells.name)}*"):
+            bell.unlink(missing_ok=True)
     finally:
         os.close(fd)
 
@@ -263,7 +250,7 @@ def _attached(segment: Segment) -> Segment:
             raise _Moved
         segment.attach()
     except BaseException:
-        segment.close_files()
+        segment.close_file()
         raise
     return segment
 
@@ -298,9 +285,17 @@ def _open_checked(path: Path, mode: int) -> int:
     return fd
 
 
-def _open_context(fd: int, live_fd: int, path: Path | None) -> Context:
-    context = _fast.Context.open(fd, live_fd, _boot_id(), os.fsencode(_bells(fd, path)))
+def _open_context(fd: int, path: Path | None, bells: str) -> Context:
+    live_fd = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        if not _fast.join_users(live_fd, False):
+            raise _Moved
+        context = _fast.Context.open(fd, live_fd, _boot_id(), os.fsencode(bells))
+    except BaseException:
+        os.close(live_fd)
+        raise
     if isinstance(context, int):
+        os.close(live_fd)
         if context == _BOOT:
             raise _Stale
         raise _refused(path, context)

@@ -29,6 +29,7 @@ typedef struct {
     void *base;
     size_t size;
     uint32_t max_holds;
+    int live_fd; /* owned; a copy, for the page may be wiped */
 } ContextObject;
 
 static struct rwl_context *context_of(PyObject *self) { return ((ContextObject *)self)->context; }
@@ -49,7 +50,15 @@ static struct rwl_context *new_page(void) {
     return page;
 }
 
+static void close_live_fd(ContextObject *self) {
+    if (self->live_fd >= 0) {
+        close(self->live_fd);
+        self->live_fd = -1;
+    }
+}
+
 static void unmake(ContextObject *self) {
+    close_live_fd(self);
     if (self->context != NULL) {
         munmap(self->context, sizeof *self->context);
         self->context = NULL;
@@ -80,7 +89,7 @@ static PyObject *refusal(ContextObject *self, int reason) {
     return PyLong_FromLong(reason);
 }
 
-/* open(fd, live_fd, boot, bells): a Context, or the number of the reason why the segment is refused. */
+/* open(fd, live_fd, boot, bells): a Context, to which live_fd belongs from now on, or the number of the reason why the segment is refused. */
 static PyObject *context_open(PyObject *type, PyObject *args) {
     int fd, live_fd;
     Py_buffer boot, bells;
@@ -105,6 +114,7 @@ static PyObject *context_open(PyObject *type, PyObject *args) {
     if (self == NULL) {
         return NULL;
     }
+    self->live_fd = -1;
     if (!map(self, fd)) {
         PyErr_SetFromErrno(PyExc_OSError);
         Py_DECREF(self);
@@ -116,7 +126,7 @@ static PyObject *context_open(PyObject *type, PyObject *args) {
         return refusal(self, reason);
     }
     self->max_holds = config.max_holds;
-    self->context->live_fd = live_fd;
+    self->context->live_fd = self->live_fd = live_fd;
     memcpy(self->context->bells, prefix, sizeof prefix);
     return (PyObject *)self;
 }
@@ -257,6 +267,32 @@ static PyObject *context_peek(PyObject *self, PyObject *const *args, Py_ssize_t 
     return PyLong_FromUnsignedLong(rwl_lock_peek(context_of(self), token));
 }
 
+/* unlock(): let the kernel know that this process is no user any more. Obligation: it is detached. The descriptor stays open as
+ * long as the object, since another thread may still be about to ask it who is alive. */
+static PyObject *context_unlock(PyObject *self, PyObject *unused) {
+    (void)unused;
+    struct rwl_context *context = context_of(self);
+    rwl_unlock_byte(context->live_fd, RWL_LIVE_BYTE + context->slot);
+    rwl_unlock_byte(context->live_fd, RWL_USER_BYTE);
+    Py_RETURN_NONE;
+}
+
+/* disown(): in a forked child, close the descriptor that says that the parent lives. Nobody else runs there. */
+static PyObject *context_disown(PyObject *self, PyObject *unused) {
+    (void)unused;
+    close_live_fd((ContextObject *)self);
+    Py_RETURN_NONE;
+}
+
+/* join_users(alone): lock the byte of the users, shared or, to be the only one, exclusively; whether that could be done. */
+static PyObject *context_join_users(PyObject *self, PyObject *const *args, Py_ssize_t given) {
+    if (!enough(given, 1)) {
+        return NULL;
+    }
+    int alone = PyObject_IsTrue(args[0]);
+    return alone < 0 ? NULL : PyBool_FromLong(rwl_lock_byte(((ContextObject *)self)->live_fd, RWL_USER_BYTE, alone));
+}
+
 /* -- looking ------------------------------------------------------------------------------------------------------- */
 
 static PyObject *context_attached(PyObject *self, void *unused) {
@@ -354,7 +390,7 @@ static PyObject *context_snapshot(PyObject *self, PyObject *unused) {
     }
     int code = rwl_lock_snapshot(context_of(self), RWL_TRY, &state, records);
     PyObject *result =
-        code == RWL_GRANTED ? snapshot_tuple(&context_of(self)->view, &state, records) : answer(code);
+        code == RWL_DONE ? snapshot_tuple(&context_of(self)->view, &state, records) : answer(code);
     PyMem_Free(records);
     return result;
 }
@@ -400,6 +436,9 @@ static PyMethodDef context_methods[] = {
     PLAIN(mark_consistent),
     PLAIN(detach),
     PLAIN(recovered),
+    FAST(join_users),
+    PLAIN(unlock),
+    PLAIN(disown),
     PLAIN(gate),
     PLAIN(config),
     PLAIN(snapshot),

@@ -71,6 +71,10 @@ static int enter(struct rwl_event *event, struct rwl_context *context, enum rwl_
     if (entered != RWL_GRANTED) {
         return entered;
     }
+    if (atomic_load_explicit(&context->attached, memory_order_relaxed) != 1) {
+        rwl_gate_leave(context); /* detached by another thread in the meantime */
+        return RWL_E_DETACHED;
+    }
     begin(event, context);
     if (__builtin_expect(stolen || dirty(context), 0)) {
         recover(event, context);
