@@ -48,7 +48,9 @@ static struct rwl_line *waiting(struct rwl_event *event, uint32_t mode) {
 
 /* Everything stored before is seen by whoever sees the word. */
 static void put(struct rwl_event *event, uint32_t index, uint32_t word) {
+    RWL_FAULT();
     atomic_store_explicit(&rwl_at(event, index)->word, word, memory_order_release);
+    RWL_FAULT();
 }
 
 static void set_flag(struct rwl_event *event, uint32_t index, uint32_t flag) {
@@ -96,6 +98,7 @@ uint32_t rwl_prepare(struct rwl_event *event, uint32_t mode, int64_t patience, u
     record->bell = bell;
     atomic_store_explicit(&record->delivered, 1, memory_order_relaxed);
     cache(event)->free = record->place.after;
+    RWL_FAULT();
     record->place.before = record->place.after = RWL_NIL;
     return index;
 }
@@ -121,6 +124,7 @@ static void restart_count(struct rwl_event *event) {
 }
 
 static void take_role(struct rwl_event *event, uint32_t index, uint32_t mode) {
+    RWL_FAULT();
     if (mode == RWL_READ) {
         cache(event)->readers++;
     } else if (mode == RWL_UPGRADABLE) {
@@ -132,6 +136,7 @@ static void take_role(struct rwl_event *event, uint32_t index, uint32_t mode) {
 }
 
 static void leave_role(struct rwl_event *event, uint32_t mode) {
+    RWL_FAULT();
     if (mode == RWL_READ) {
         cache(event)->readers--;
     } else if (mode == RWL_UPGRADABLE) {

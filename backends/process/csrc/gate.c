@@ -103,6 +103,7 @@ int rwl_gate_enter(const struct rwl_context *context, enum rwl_door door, bool *
     *stolen = false;
     if (swap(context, 0, tag) || spin(context, tag) || steal(context, tag, look(context), stolen) ||
         (door == RWL_SLEEP && sleep_in_front(context, tag, stolen))) {
+        RWL_FAULT();
         atomic_store_explicit(&context->view.state->passes,
                               atomic_load_explicit(&context->view.state->passes, memory_order_relaxed) + 1,
                               memory_order_relaxed);
@@ -112,7 +113,10 @@ int rwl_gate_enter(const struct rwl_context *context, enum rwl_door door, bool *
 }
 
 void rwl_gate_leave(const struct rwl_context *context) {
-    if (atomic_exchange_explicit(&context->view.state->gate, 0, memory_order_release) & SLEEPERS) {
+    RWL_FAULT();
+    uint32_t word = atomic_exchange_explicit(&context->view.state->gate, 0, memory_order_release);
+    RWL_FAULT();
+    if (word & SLEEPERS) {
         rwl_wake_at_gate(context);
     }
 }

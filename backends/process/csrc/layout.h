@@ -19,6 +19,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Between the stores that a death could separate. Nothing, unless a test is built with these as its kill points, where
+ * it may not single-step. */
+#ifdef RWL_FAULT_POINTS
+void rwl_fault(void);
+#define RWL_FAULT() rwl_fault()
+#else
+#define RWL_FAULT() ((void)0)
+#endif
+
 #define RWL_LAYOUT_VERSION 1u
 #define RWL_MAGIC 0x316b636f6c777221ull /* "!rwlock1" as the bytes of a little-endian machine */
 #define RWL_BYTE_ORDER 0x0102030405060708ull

@@ -14,6 +14,7 @@ int64_t rwl_key(const struct rwl_record *record, enum rwl_kind kind) {
 }
 
 static void chain(struct rwl_event *event, struct rwl_line *line, enum rwl_kind kind, uint32_t before, uint32_t after) {
+    RWL_FAULT();
     if (before == RWL_NIL) {
         line->head = after;
     } else {

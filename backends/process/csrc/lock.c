@@ -41,6 +41,7 @@ static bool dirty(struct rwl_context *context) {
 /* Count everything again. What fails stays marked, so that nobody builds on caches that contradict the records. */
 static bool mend(struct rwl_event *event, struct rwl_context *context) {
     atomic_store_explicit(&context->view.state->dirty, 1, memory_order_seq_cst);
+    RWL_FAULT();
     event->steps = 64 * (context->view.max_holds + 64);
     event->corrupt = false;
     if (!rwl_recount(event)) {
@@ -216,6 +217,7 @@ static bool choose_slot(struct rwl_context *context) {
         if (rwl_lock_byte(context->live_fd, RWL_LIVE_BYTE + slot, true)) {
             struct rwl_slot *entry = &context->view.slots[slot];
             uint32_t generation = atomic_load_explicit(&entry->generation, memory_order_relaxed) + 1;
+            RWL_FAULT();
             context->slot = slot;
             context->generation = generation == 0 ? 1 : generation;
             atomic_store_explicit(&entry->state, 0, memory_order_seq_cst); /* what it says of the last owner is void */
@@ -239,6 +241,7 @@ static void inherit(struct rwl_event *event) {
 }
 
 static void introduce(struct rwl_context *context) {
+    RWL_FAULT();
     struct rwl_slot *entry = &context->view.slots[context->slot];
     entry->pid = (uint32_t)getpid();
     entry->uid = (uint32_t)geteuid();

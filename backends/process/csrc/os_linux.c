@@ -118,13 +118,19 @@ bool rwl_bell_path(const struct rwl_context *context, const struct rwl_wake *wak
 }
 
 bool rwl_ring_fifo(const char *path) {
-    int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+    const int flags = O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW;
+    int fd = open(path, O_WRONLY | flags);
     if (fd < 0) {
         /* No such bell, or nobody has it open. Anything else says nothing about the listener. */
         return errno != ENXIO && errno != ENOENT;
     }
-    ssize_t written = write(fd, "", 1); /* a full pipe was rung already */
-    (void)written;
+    /* The listener may leave just now, and a byte for nobody is a SIGPIPE: listen ourselves while it is written. */
+    int listening = open(path, O_RDONLY | flags);
+    if (listening >= 0) {
+        ssize_t written = write(fd, "", 1); /* a full pipe was rung already */
+        (void)written;
+        close(listening);
+    }
     close(fd);
     return true;
 }

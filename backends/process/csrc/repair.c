@@ -84,6 +84,7 @@ bool rwl_recount(struct rwl_event *event) {
     for (uint32_t index = view->max_holds; index-- > 0;) {
         struct rwl_record *record = &view->records[index];
         uint32_t word = rwl_load(record);
+        RWL_FAULT();
         if (!sensible(view, record, word)) {
             return false;
         }
@@ -107,6 +108,8 @@ bool rwl_recount(struct rwl_event *event) {
         rwl_sort(event, &found.waiting[i], RWL_PLACE);
     }
     rwl_sort(event, &found.young, RWL_TIMER);
+    RWL_FAULT();
     view->state->cache = found;
+    RWL_FAULT();
     return !event->corrupt;
 }
