@@ -41,6 +41,9 @@ class _NativeLoop(Protocol):
 
     def watch(self, fd: int, ready: Callable[[], None]) -> Callable[[], None]: ...
 
+    async def wait(self, loop: Any, bell: anyio.Event, timeout: float) -> None:
+        """Wait for the bell, for at most that many seconds."""
+
 
 @final
 class _Trio:
@@ -82,6 +85,10 @@ class _Trio:
         lowlevel.spawn_system_task(look)
         return lambda: lowlevel.notify_closing(fd)
 
+    async def wait(self, loop: Any, bell: anyio.Event, timeout: float) -> None:
+        with anyio.move_on_after(timeout):
+            await bell.wait()
+
 
 @final
 class _Asyncio:
@@ -120,6 +127,14 @@ class _Asyncio:
 
         return stop
 
+    async def wait(self, loop: Any, bell: anyio.Event, timeout: float) -> None:
+        # No cancel scope: it could not be left when the parked coroutine is destroyed from outside of its task.
+        timer = loop.call_later(timeout, bell.set)
+        try:
+            await bell.wait()
+        finally:
+            timer.cancel()
+
 
 # trio first: its guest mode runs inside another loop's callbacks.
 _NATIVE: Final[dict[str, _NativeLoop]] = {"trio": _Trio(), "asyncio": _Asyncio()}
@@ -156,11 +171,8 @@ class EventWaiter:
             return False
         return True
 
-    def ring(self) -> bool:
-        if self._bell.is_set():
-            return False
+    def ring(self) -> None:
         self._bell.set()
-        return True
 
     def behind_the_task(self, callback: Callable[[], None]) -> None:
         self._native.behind_the_task(self._loop, callback)
@@ -169,8 +181,7 @@ class EventWaiter:
         if timeout is None:
             await self._bell.wait()
         else:
-            with anyio.move_on_after(timeout):
-                await self._bell.wait()
+            await self._native.wait(self._loop, self._bell, timeout)
         if self._bell.is_set():
             self._bell = anyio.Event()
 

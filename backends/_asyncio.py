@@ -42,11 +42,9 @@ class FutureWaiter:
             return False
         return True
 
-    def ring(self) -> bool:
-        if self._bell.done():
-            return False
-        self._bell.set_result(None)
-        return True
+    def ring(self) -> None:
+        if not self._bell.done():
+            self._bell.set_result(None)
 
     def behind_the_task(self, callback: Callable[[], None]) -> None:
         self._loop.call_soon(callback)

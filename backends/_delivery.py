@@ -11,16 +11,17 @@ __all__ = ["Delivery"]
 
 
 class Recipient(Protocol):
-    def ring(self) -> bool:
-        """Wake the task, in its loop's thread; False if it was awake already."""
+    def ring(self) -> None:
+        """Wake the task, in its loop's thread; nothing happens if it is awake already."""
         ...
 
     def behind_the_task(self, callback: Callable[[], None]) -> None:
-        """Run the callback in the loop, after the task that `ring` has just woken."""
+        """Run the callback in the loop, after the task that `ring` has woken."""
         ...
 
-    def undelivered(self) -> None:
-        """The task will not run again; pass on what it was to be told."""
+    @property
+    def undelivered(self) -> Callable[[], None]:
+        """What to call when the task will not run again, so that its news are passed on."""
         ...
 
 
@@ -40,10 +41,9 @@ class Delivery:
         self._arrived = False
 
     def __call__(self) -> None:
-        if self._recipient.ring():
-            self._recipient.behind_the_task(self.arrive)
-        else:
-            self._arrived = True
+        # Also behind a task that was awake already, because of its timeout or cancellation: it has not run yet.
+        self._recipient.ring()
+        self._recipient.behind_the_task(self.arrive)
 
     def arrive(self) -> None:
         self._arrived = True

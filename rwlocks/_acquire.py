@@ -26,24 +26,22 @@ Parking: TypeAlias = "Generator[float | None, None, bool]"
 """Yields how long to park at most, in seconds (None: for ever); returns whether the lock was granted in time."""
 
 
-def acquisition(
-    monitor: Monitor, ticket: Ticket, timeout: float | None, clock: Callable[[], float]
-) -> Parking:
+def acquisition(monitor: Monitor, ticket: Ticket, timeout: float | None, clock: Callable[[], float]) -> Parking:
     """Acquire with a ticket whose waiter is ready. False when ``timeout`` seconds of ``clock`` were not enough."""
     deadline = None if timeout is None else clock() + timeout
     try:
-        monitor.ask(monitor.queue, ticket)
-        while ticket.state is State.WAITING:
+        state = monitor.ask(monitor.queue, ticket)
+        while state is State.WAITING:
             left = None if deadline is None else deadline - clock()
             if left is not None and left <= 0:
-                monitor.ask(monitor.expire, ticket)
-                return ticket.state is State.HELD
+                return monitor.ask(monitor.expire, ticket) is State.HELD or ticket.granted
             yield left
-            monitor.ask(monitor.resume, ticket)
+            state = monitor.ask(monitor.resume, ticket)
     except BaseException:
         monitor.tell(monitor.cancel, ticket)
         raise
-    if ticket.state is State.DONE:
+    # Whoever has the guard may have released it already, before its waiter woke: it was granted all the same.
+    if state is State.DONE and not ticket.granted:
         raise RuntimeError("the event loop was closed while its task waited for the lock; wait on a loop that runs")
     return True
 
@@ -55,13 +53,16 @@ def block(parking: Parking, waiter: SyncWaiter) -> bool:
         while True:
             try:
                 waiter.park(timeout)
-            except BaseException as interruption:
+            except BaseException as interruption:  # noqa: BLE001  it is raised again, once it has been undone
                 timeout = parking.throw(interruption)
             else:
                 timeout = next(parking)
     except StopIteration as end:
         granted: bool = end.value
         return granted
+    finally:
+        # KeyboardInterrupt can also strike between the park and the step; the traceback would keep the request alive.
+        parking.close()
 
 
 async def suspend(parking: Parking, waiter: AsyncWaiter) -> bool:
@@ -71,7 +72,7 @@ async def suspend(parking: Parking, waiter: AsyncWaiter) -> bool:
         while True:
             try:
                 await waiter.park(timeout)
-            except BaseException as interruption:
+            except BaseException as interruption:  # noqa: BLE001  it is raised again, once it has been undone
                 timeout = parking.throw(interruption)
             else:
                 timeout = next(parking)

@@ -41,6 +41,8 @@ from rwlocks._types import Mode
 from rwlocks.policies import Order, Policy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rwlocks._line import Place
 
 __all__ = ["Engine", "State", "Ticket", "Wakes"]
@@ -104,23 +106,59 @@ class Engine:
 
     # -- events ------------------------------------------------------------------------------------------------
 
-    def enter_idle(self, ticket: Ticket) -> bool:
-        """Grant the request if nobody waits and the holders allow it. Needs no time: all policies agree here."""
-        if self.contended or not self._compatible(ticket.mode):
+    def enter(self, ticket: Ticket, clock: Callable[[], float]) -> bool:
+        """`request` for the two cases that need no policy: nobody waits, or everybody who waits is young.
+
+        False: not decided, nothing changed. All policies agree here, so that an undisputed acquisition pays for no
+        fairness and reads no clock; written out in one piece because it is the hot path.
+        """
+        if self.contended:
+            place = self.young.head
+            if place is None or self.young.length != self.contended or (now := clock()) >= place.key:
+                return False
+        else:
+            now = None
+        mode = ticket.mode
+        if self.writer is not None:
             return False
+        if mode is READ:
+            self.readers += 1
+        elif self.upgradable is not None:
+            return False
+        elif mode is UPGRADABLE:
+            self.upgradable = ticket
+        elif self.readers:
+            return False
+        else:
+            if self.policy.max_consecutive_writers is not None:
+                self._count_write()
+            self.writer = ticket
         ticket.state = HELD
+        ticket.since = now
         self.holders[ticket] = None
         self.acquisitions += 1
-        self._take_role(ticket)
         return True
 
-    def leave_idle(self, ticket: Ticket) -> bool:
-        """Release if nobody waits. Needs no time: there is nobody to serve."""
+    def leave(self, ticket: Ticket, clock: Callable[[], float]) -> bool:
+        """`release` for the two cases that need no policy: nobody waits, or only young writers and the first is poked.
+
+        False: not decided, nothing changed.
+        """
         if self.contended:
-            return False
+            line, young = self.waiting[WRITE], self.young
+            first, soonest = line.head, young.head
+            if first is None or soonest is None or not first.who.poked or first.who.waiter.lost():
+                return False
+            if not line.length == young.length == self.contended or clock() >= soonest.key:
+                return False
+        if self.writer is ticket:
+            self.writer = None
+        elif self.upgradable is ticket:
+            self.upgradable = None
+        else:
+            self.readers -= 1
         ticket.state = DONE
         del self.holders[ticket]
-        self._leave_role(ticket)
         return True
 
     def request(self, ticket: Ticket, now: float, *, wait: bool = True) -> Wakes:
@@ -155,14 +193,13 @@ class Engine:
                 self.writes_in_a_row -= 1
             self._drop(ticket)
         ticket.state = DONE
+        ticket.granted = False
         return wakes + self._serve()
 
     def release(self, ticket: Ticket, now: float) -> Wakes:
         wakes = self._advance(now)
         wrote = ticket is self.writer
         self._drop(ticket)
-        if self._writer_is_on_its_way():
-            return wakes
         return wakes + self._serve(after_write=wrote)
 
     def downgrade(self, ticket: Ticket, now: float) -> Wakes:
@@ -255,21 +292,6 @@ class Engine:
         if self.writer is not None:
             return False
         return mode is READ or (self.upgradable is None and (mode is UPGRADABLE or not self.readers))
-
-    def _writer_is_on_its_way(self) -> bool:
-        """Whether a free lock needs no serving: only writers wait, and the first is young and poked. A short cut.
-
-        This is the usual end of a turn while threads contend, hence worth it; `_serve` would come to the same.
-        """
-        first = self.waiting[WRITE].head
-        return (
-            first is not None
-            and first.who.poked
-            and not first.who.spent
-            and self.contended == self.waiting[WRITE].length
-            and self._free()
-            and not first.who.waiter.lost()
-        )
 
     # -- closure -----------------------------------------------------------------------------------------------
 
@@ -398,6 +420,7 @@ class Engine:
         self._leave(ticket)
         ticket.since = self.now
         ticket.delivered = False
+        ticket.granted = True
         self._hold(ticket)
 
     def _hold(self, ticket: Ticket) -> None:
@@ -406,8 +429,7 @@ class Engine:
         self.acquisitions += 1
         self._take_role(ticket)
         if ticket.mode is WRITE:
-            self.writes_in_a_row += 1
-            self._restart_count()
+            self._count_write()
 
     def _drop(self, ticket: Ticket) -> None:
         self._end_pending(ticket)
@@ -448,6 +470,10 @@ class Engine:
             self._become(ticket, ticket.base)
             ticket.base = None
 
+    def _count_write(self) -> None:
+        self.writes_in_a_row += 1
+        self._restart_count()
+
     def _restart_count(self) -> None:
         """Writes count only while a reader waits."""
         if not self.waiting[READ].length and not self.waiting[UPGRADABLE].length:
@@ -477,13 +503,14 @@ class Engine:
 
         ``task`` stands for the ticket in it: give each a distinct hashable one.
         """
-        queue = self.queue()
+        queue, limit = self.queue(), self.policy.max_consecutive_writers
         return (
             frozenset((t.task, t.mode, t.base, t.delivered) for t in self.holders),
             tuple((t.task, t.mode, t.spent, t.poked, t.waiter.lost()) for t in queue),
             None if self.upgrading is None else self.upgrading.task,
             sum(t.mode is READ and t.arrival <= self.held_back for t in queue),
-            self.writes_in_a_row,
+            # Beyond the bound one more decides nothing, but the last one may still be taken back.
+            0 if limit is None else min(self.writes_in_a_row, limit + 1),
             self._overdue(),
         )
 
@@ -506,6 +533,6 @@ class Engine:
             assert self.spent[mode] == sum(t.spent for t in people), "the spent are counted wrongly"
         assert self.young.length == sum(not t.spent for t in queue), "the young are counted wrongly"
         first = self._first(WRITE)
-        assert not (queue and self._free()) or (
-            first is not None and first.poked and not first.spent
-        ), "the lock is free, and nobody who waits is on the way to it"
+        assert not (queue and self._free()) or (first is not None and first.poked and not first.spent), (
+            "the lock is free, and nobody who waits is on the way to it"
+        )

@@ -52,9 +52,7 @@ class LockTimeout(TimeoutError):
         return _rebuild_timeout, (str(self), repr(self.lock), self.mode, self.waited, self.holders)
 
 
-def _rebuild_timeout(
-    message: str, lock: str, mode: Mode, waited: float, holders: tuple[Any, ...]
-) -> LockTimeout:
+def _rebuild_timeout(message: str, lock: str, mode: Mode, waited: float, holders: tuple[Any, ...]) -> LockTimeout:
     error = LockTimeout.__new__(LockTimeout, message)
     error.lock, error.mode, error.waited, error.holders = lock, mode, waited, holders
     return error

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from typing import Self
 
 
-
 __all__ = ["Guard", "GuardedLock", "ReadGuard", "UpgradableGuard", "WriteGuard"]
 
 
@@ -141,7 +140,9 @@ class Guard:
         return self._timeout if isinstance(timeout, _Default) else in_seconds(timeout)
 
     def __reduce__(self) -> str:
-        raise TypeError("a guard cannot be pickled or copied: a hold belongs to one process; make a guard where it is needed")
+        raise TypeError(
+            "a guard cannot be pickled or copied: a hold belongs to one process; make a guard where it is needed"
+        )
 
     def __repr__(self) -> str:
         ticket = self.ticket

@@ -45,8 +45,9 @@ class Line(Generic[T]):
             before = before.before
             self.steps += 1
         after = self.head if before is None else before.after
-        self._chain(before, place)
+        # Back to front, so that whoever interrupts this can walk the line.
         self._chain(place, after)
+        self._chain(before, place)
         self.length += 1
         self.steps += 1
         return place

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final, NoReturn, SupportsFloat, final, get_arg
 
 from rwlocks import _runtimes
 from rwlocks._acquire import acquisition, block, suspend
-from rwlocks._errors import GuardStateError, LockTimeout, NotHeldError
+from rwlocks._errors import LockTimeout
 from rwlocks._guards import Guard, ReadGuard, UpgradableGuard, WriteGuard
-from rwlocks._monitor import Monitor
-from rwlocks._owners import current_thread
+from rwlocks._monitor import Interrupted, Monitor
+from rwlocks._owners import current
 from rwlocks._ports import AsyncBackend, Backend, SyncBackend
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import BackendName, Checkpoint, Mode, PolicyName
@@ -19,7 +19,6 @@ from rwlocks.policies import Policy, policy_named
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rwlocks._ports import Waiter
     from rwlocks._stats import LockStatistics
 
 __all__ = ["RWLock"]
@@ -122,7 +121,8 @@ class RWLock:
         """Block the thread until the guard holds the lock."""
         if self._only is not None and (timeout is None or timeout > 0):
             self._blocking()
-        ticket = _ticket_for(guard)
+        task = _runtimes.current_task()
+        ticket = Ticket(guard.wanted, current.thread, None if task is None else weakref.ref(task))
         if not self._monitor.enter(guard, ticket):
             self._block(ticket, timeout)
 
@@ -147,7 +147,10 @@ class RWLock:
     def try_guard(self, guard: Guard) -> bool:
         """Take the lock for the guard if that needs no waiting."""
         ticket = _ticket_for(guard)
-        entered = self._monitor.enter(guard, ticket)
+        try:
+            entered = self._monitor.enter(guard, ticket)
+        except Interrupted:
+            return False  # Asked from within a change of this lock: not now.
         if not entered:
             ticket.state = State.DONE
         return entered
@@ -158,12 +161,7 @@ class RWLock:
 
     def downgrade_guard(self, guard: Guard) -> None:
         """Make the guard a reader, or what it was before its upgrade."""
-        ticket = guard.ticket
-        if ticket is None or ticket.state is not State.HELD:
-            raise NotHeldError("this guard holds nothing, so that there is nothing to downgrade; acquire it first")
-        if ticket.mode is Mode.READ:
-            raise GuardStateError("this guard reads already; there is nothing to downgrade")
-        self._monitor.tell(self._monitor.engine.downgrade, ticket)
+        self._monitor.downgrade(guard)
 
     # -- the slow path -----------------------------------------------------------------------------------------
 
@@ -230,14 +228,9 @@ class RWLock:
 
 def _ticket_for(guard: Guard) -> Ticket:
     task = _runtimes.current_task()
-    return Ticket(guard.wanted, current_thread(), None if task is None else weakref.ref(task))
+    return Ticket(guard.wanted, current.thread, None if task is None else weakref.ref(task))
 
 
 def _holds(guard: Guard, asking: Ticket) -> bool:
     held = guard.ticket
-    return (
-        held is not None
-        and held.state is State.HELD
-        and held.task is asking.task
-        and held.thread is asking.thread
-    )
+    return held is not None and held.state is State.HELD and held.task is asking.task and held.thread is asking.thread

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol, final
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, final
 
 from rwlocks import _runtimes
 from rwlocks._engine import Engine
@@ -29,11 +29,14 @@ if TYPE_CHECKING:
     from rwlocks._engine import Wakes
     from rwlocks.policies import Policy
 
-__all__ = ["Monitor", "Seat"]
+__all__ = ["Interrupted", "Monitor", "Seat"]
 
 WAITING: Final = State.WAITING
 HELD: Final = State.HELD
 DONE: Final = State.DONE
+
+
+T = TypeVar("T")
 
 
 class Seat(Protocol):
@@ -82,27 +85,31 @@ class Monitor:
         wakes: Wakes | None = None
         with self.mutex:
             if self.inside:
-                raise self._busy()
+                raise Interrupted(_BUSY)
             self.inside = True
             try:
                 seated = seat.ticket
-                if seated is not None and seated.state is not DONE:
-                    raise _seat_is_taken(seated)
-                seat.ticket = ticket
-                entered = self.engine.enter_idle(ticket)
-                if not entered:
-                    wakes = self.engine.request(ticket, self.clock(), wait=False)
-                    entered = ticket.state is HELD
+                entered = False
+                if seated is None or seated.state is DONE:
+                    seated = None
+                    seat.ticket = ticket
+                    entered = self.engine.enter(ticket, self.clock)
+                    if not entered:
+                        wakes = self.engine.request(ticket, self.clock(), wait=False)
+                        entered = ticket.state is HELD
             finally:
                 self.inside = False
             if self.deferred:
                 wakes = (wakes or []) + self._apply_deferred()
         if wakes:
             self.wake(wakes)
+        if seated is not None:
+            raise _seat_is_taken(seated)
         return entered
 
     def leave(self, seat: Seat) -> None:
         """Release what the seat holds. Raises NotHeldError if that is nothing."""
+        wakes: Wakes | None = None
         with self.mutex:
             ticket = seat.ticket
             if ticket is None or ticket.state is not HELD:
@@ -111,12 +118,13 @@ class Monitor:
                 raise GuardStateError("an upgrade of this guard is being waited for; cancel that first")
             if self.inside:
                 seat.ticket = None
-                self.deferred.append((self.engine.release, ticket))
+                self.deferred.append((self.release, ticket))
                 return
             self.inside = True
             try:
                 seat.ticket = None
-                wakes = None if self.engine.leave_idle(ticket) else self.engine.release(ticket, self.clock())
+                if not self.engine.leave(ticket, self.clock):
+                    wakes = self.engine.release(ticket, self.clock())
             finally:
                 self.inside = False
             if self.deferred:
@@ -124,15 +132,34 @@ class Monitor:
         if wakes:
             self.wake(wakes)
 
+    def downgrade(self, seat: Seat) -> None:
+        """Make the seat a reader, or what it was before its upgrade.
+
+        Raises NotHeldError if it holds nothing, GuardStateError if it reads already.
+        """
+        with self.mutex:
+            ticket = seat.ticket
+            if ticket is None or ticket.state is not HELD:
+                raise NotHeldError("this guard holds nothing, so that there is nothing to downgrade; acquire it first")
+            if ticket.mode is Mode.READ:
+                raise GuardStateError("this guard reads already; there is nothing to downgrade")
+            if self.inside:
+                self.deferred.append((self.become_reader, ticket))
+                return
+            wakes = self._apply(self.become_reader, ticket)
+        self.wake(wakes)
+
     # -- everything else ---------------------------------------------------------------------------------------
 
-    def ask(self, step: Callable[[Ticket, float], Wakes], ticket: Ticket) -> None:
-        """One event whose outcome the caller needs. Raises RuntimeError if it interrupts this very mutex."""
+    def ask(self, step: Callable[[Ticket, float], Wakes], ticket: Ticket) -> State:
+        """One event, and what has become of its ticket. Raises RuntimeError if it interrupts this very mutex."""
         with self.mutex:
             if self.inside:
-                raise self._busy()
+                raise Interrupted(_BUSY)
             wakes = self._apply(step, ticket)
+            state = ticket.state
         self.wake(wakes)
+        return state
 
     def tell(self, step: Callable[[Ticket, float], Wakes], ticket: Ticket) -> None:
         """One event whose outcome nobody needs; applied later if it interrupts this very mutex."""
@@ -184,6 +211,14 @@ class Monitor:
             self._contend(now)
         return wakes
 
+    def release(self, ticket: Ticket, now: float) -> Wakes:
+        """A release that was put off; what was put off before it may have ended the hold."""
+        return self.engine.release(ticket, now) if ticket.state is HELD else []
+
+    def become_reader(self, ticket: Ticket, now: float) -> Wakes:
+        """A downgrade that may have been put off, as `release`."""
+        return self.engine.downgrade(ticket, now) if ticket.state is HELD and ticket.mode is not Mode.READ else []
+
     def refuse(self, ticket: Ticket, now: float) -> Wakes:
         """A request that had no time to wait was not let in at once."""
         self.timeouts += 1
@@ -193,7 +228,7 @@ class Monitor:
     def resume(self, ticket: Ticket, now: float) -> Wakes:
         """The waiter runs again: it learns of its grant, or claims what it was poked for."""
         wakes = self.engine.claim(ticket, now)
-        if ticket.state is HELD:
+        if ticket.state is not WAITING:
             ticket.delivered = True
             self._settle(ticket, now)
         return wakes
@@ -243,41 +278,61 @@ class Monitor:
         return self.engine.contended
 
     def holders(self) -> tuple[Holder, ...]:
-        with self.mutex:
-            now = self.clock()
-            return tuple(self._holder(ticket, now) for ticket in self.engine.holders)
+        return self._look(self._holders)
 
     def statistics(self) -> LockStatistics:
+        return self._look(self._statistics)
+
+    def _look(self, what: Callable[[float], T]) -> T:
+        """Read in one section, so that an intruder's release waits until the reading is done.
+
+        An intruder that looks itself is answered at once, and may see the change that it interrupts half done.
+        """
+        wakes: Wakes = []
         with self.mutex:
-            engine, now = self.engine, self.clock()
-            upgrading = engine.upgrading
-            pending = () if upgrading is None else (self._waiter(upgrading, Mode.WRITE, now),)
-            return LockStatistics(
-                mode=engine.locked(),
-                readers=engine.readers,
-                upgradables=int(engine.upgradable is not None),
-                writers=int(engine.writer is not None),
-                waiting_readers=engine.waiting[Mode.READ].length,
-                waiting_upgradables=engine.waiting[Mode.UPGRADABLE].length,
-                waiting_writers=engine.waiting[Mode.WRITE].length,
-                pending_upgrades=len(pending),
-                holders=self.holders(),
-                waiters=pending + tuple(self._waiter(t, t.mode, now) for t in engine.queue()),
-                acquisitions=engine.acquisitions,
-                contended=self.contended,
-                timeouts=self.timeouts,
-                cancellations=self.cancellations,
-                longest_wait=self.longest_wait,
-            )
+            if self.inside:
+                return what(self.clock())
+            self.inside = True
+            try:
+                seen = what(self.clock())
+            finally:
+                self.inside = False
+            if self.deferred:
+                wakes = self._apply_deferred()
+        self.wake(wakes)
+        return seen
+
+    def _holders(self, now: float) -> tuple[Holder, ...]:
+        return tuple(self._holder(ticket, now) for ticket in tuple(self.engine.holders))
+
+    def _statistics(self, now: float) -> LockStatistics:
+        engine = self.engine
+        upgrading = engine.upgrading
+        pending = () if upgrading is None else (self._waiter(upgrading, Mode.WRITE, now),)
+        return LockStatistics(
+            mode=engine.locked(),
+            readers=engine.readers,
+            upgradables=int(engine.upgradable is not None),
+            writers=int(engine.writer is not None),
+            waiting_readers=engine.waiting[Mode.READ].length,
+            waiting_upgradables=engine.waiting[Mode.UPGRADABLE].length,
+            waiting_writers=engine.waiting[Mode.WRITE].length,
+            pending_upgrades=len(pending),
+            holders=self._holders(now),
+            waiters=pending + tuple(self._waiter(t, t.mode, now) for t in engine.queue()),
+            acquisitions=engine.acquisitions,
+            contended=self.contended,
+            timeouts=self.timeouts,
+            cancellations=self.cancellations,
+            longest_wait=self.longest_wait,
+        )
 
     def _holder(self, ticket: Ticket, now: float) -> Holder:
         if ticket.since is None:
             # Its acquisition read no clock, so that nobody waited then: it is older than the present contention.
             since = self.observed_since if self.engine.contended else None
             ticket.since = now if since is None else since
-        return Holder(
-            ticket.mode, _owner_name(ticket), ticket.thread.ident, now - ticket.since, not ticket.delivered
-        )
+        return Holder(ticket.mode, _owner_name(ticket), ticket.thread.ident, now - ticket.since, not ticket.delivered)
 
     def _waiter(self, ticket: Ticket, mode: Mode, now: float) -> Waiter:
         pending = ticket is self.engine.upgrading
@@ -288,14 +343,19 @@ class Monitor:
             now - ticket.wanted,
             granted=False,
             poked=not pending and ticket.poked,
-            spent=pending or ticket.spent,
+            spent=pending or now - ticket.wanted >= ticket.patience,
         )
 
-    def _busy(self) -> RuntimeError:
-        return RuntimeError(
-            "a signal handler or finaliser asked for the lock while the code it interrupted was changing that very lock; "
-            "only release there, or move the work out of the handler"
-        )
+
+@final
+class Interrupted(RuntimeError):
+    """Code that interrupted a change of the lock asked for something that needs an answer."""
+
+
+_BUSY: Final = (
+    "a signal handler or finaliser asked for the lock while the code it interrupted was changing that very lock; "
+    "only release there, or move the work out of the handler"
+)
 
 
 @final

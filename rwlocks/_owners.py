@@ -10,7 +10,7 @@ import threading
 import weakref
 from typing import final
 
-__all__ = ["ThreadIdentity", "current_thread"]
+__all__ = ["ThreadIdentity", "current"]
 
 
 @final
@@ -43,18 +43,12 @@ class ThreadIdentity:
 
 
 class _Current(threading.local):
-    life: _Life
-    identity: ThreadIdentity
+    """What each thread knows of itself; made when a thread first looks."""
+
+    def __init__(self) -> None:
+        self._life = _Life()
+        self.thread = ThreadIdentity(self._life)
 
 
-_current = _Current()
-
-
-def current_thread() -> ThreadIdentity:
-    """The identity of the calling thread."""
-    try:
-        return _current.identity
-    except AttributeError:
-        _current.life = _Life()
-        _current.identity = ThreadIdentity(_current.life)
-        return _current.identity
+current = _Current()
+"""``current.thread`` is the identity of the calling thread."""

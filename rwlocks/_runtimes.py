@@ -100,8 +100,7 @@ def _load(name: str) -> Backend:
             module = importlib.import_module(_BUILT_IN[name])
         except ImportError as error:
             raise BackendUnavailable(
-                f"the backend {name!r} needs {error.name!r}, which is not installed; "
-                f"run 'pip install {error.name}'"
+                f"the backend {name!r} needs {error.name!r}, which is not installed; run 'pip install {error.name}'"
             ) from error
         backend: Backend = module.BACKEND
         return backend

@@ -49,6 +49,8 @@ class Ticket:
     """When it was granted; None when that needed no clock."""
     base: Mode | None = None
     """The mode to go back to, while this hold upgrades or is upgraded."""
+    granted: bool = False
+    """Whether the wait ended with a grant that was not taken back, whatever others have done with the hold since."""
     delivered: bool = True
     """False from a grant until the waiter has run and knows of it."""
     poked: bool = False

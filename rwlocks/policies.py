@@ -146,9 +146,7 @@ class WriterPreference(Policy):
     after_write = Order.WRITERS_FIRST
     while_reading = Order.WRITERS_FIRST
 
-    def __init__(
-        self, max_consecutive_writers: int | None = None, *, patience: float | None = None
-    ) -> None:
+    def __init__(self, max_consecutive_writers: int | None = None, *, patience: float | None = None) -> None:
         super().__init__(max_consecutive_writers=max_consecutive_writers, patience=patience)
 
     def bounds(self) -> dict[str, float | None]:
@@ -192,9 +190,7 @@ class PhaseFair(Policy):
         return {"max_batch": self.max_batch}
 
 
-_BY_NAME: dict[str, type[Policy]] = {
-    cls.name: cls for cls in (ReaderPreference, WriterPreference, Fifo, PhaseFair)
-}
+_BY_NAME: dict[str, type[Policy]] = {cls.name: cls for cls in (ReaderPreference, WriterPreference, Fifo, PhaseFair)}
 _CLASS_NAMES = [cls.__name__ for cls in _BY_NAME.values()]
 assert set(_BY_NAME) == set(get_args(PolicyName))
 

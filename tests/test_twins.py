@@ -89,7 +89,7 @@ class Play:
         how = self._next()
         mode, patience, slot = MODES[how % 6], PATIENCE[how // 6 % 6], how % PROCESSES
         if what < 3:
-            twins.enter_idle(mode, slot)
+            twins.enter(mode, slot)
         elif what < 5 and self.retired is not None:
             like, self.retired = self.retired, None
             twins.request(like.mode, like.patience, slot, like=like)
@@ -123,7 +123,7 @@ class Play:
     def holder(self, ticket: Ticket, what: int) -> None:
         twins = self.twins
         if what < 30:
-            twins.leave_idle(ticket)
+            twins.leave(ticket)
         elif what < 42:
             twins.release(ticket)
         elif what < 45:

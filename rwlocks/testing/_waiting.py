@@ -47,9 +47,7 @@ def wait_until_spent(lock: Observable, *, timeout: float = 30.0) -> Awaitable[No
     return _until(lock, lambda now: all(w.spent for w in now.waiters), "everybody's patience spent", timeout)
 
 
-def _until(
-    lock: Observable, reached: Callable[[LockStatistics], bool], what: str, timeout: float
-) -> Awaitable[None]:
+def _until(lock: Observable, reached: Callable[[LockStatistics], bool], what: str, timeout: float) -> Awaitable[None]:
     deadline = time.monotonic() + timeout
 
     def look() -> bool:

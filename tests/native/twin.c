@@ -84,17 +84,19 @@ int twin_request(struct twin *twin, int64_t now, uint32_t slot, uint32_t mode, i
     return end(twin, wakes);
 }
 
-int twin_enter_idle(struct twin *twin, uint32_t slot, uint32_t mode, uint32_t *index, int *answer, uint32_t *wakes) {
-    struct rwl_event *event = begin(twin, INT64_MIN, slot);
+/* As an undisputed request of the lock is made: first without a time, then with one. */
+int twin_enter(struct twin *twin, int64_t now, uint32_t slot, uint32_t mode, uint32_t *index, int *answer,
+               uint32_t *wakes) {
+    struct rwl_event *event = begin(twin, now, slot);
     *index = rwl_prepare(event, mode, 0, 0, 0);
-    *answer = *index != RWL_NIL && rwl_enter_idle(event, *index, mode);
-    if (*index != RWL_NIL && !*answer) {
-        rwl_give_back(event, *index);
+    *answer = 0;
+    if (*index != RWL_NIL) {
+        *answer = rwl_enter_idle(event, *index, mode) || rwl_request(event, *index, mode, false) == RWL_GRANTED;
     }
     return end(twin, wakes);
 }
 
-enum { CLAIM, WITHDRAW, RELEASE, DOWNGRADE, UPGRADE, UPGRADE_NOW, WITHDRAW_UPGRADE, LEAVE_IDLE, LOSE, DELIVER };
+enum { CLAIM, WITHDRAW, RELEASE, DOWNGRADE, UPGRADE, UPGRADE_NOW, WITHDRAW_UPGRADE, LEAVE, LOSE, DELIVER };
 
 int twin_event(struct twin *twin, int what, int64_t now, uint32_t index, int *answer, uint32_t *wakes) {
     struct rwl_event *event = begin(twin, now, 0);
@@ -122,8 +124,10 @@ int twin_event(struct twin *twin, int what, int64_t now, uint32_t index, int *an
     case WITHDRAW_UPGRADE:
         rwl_withdraw_upgrade(event, index);
         break;
-    case LEAVE_IDLE:
-        *answer = rwl_leave_idle(event, index);
+    case LEAVE:
+        if (!rwl_leave_idle(event, index)) {
+            rwl_release(event, index);
+        }
         break;
     case LOSE:
         atomic_fetch_or(&record->word, RWL_WORD_LOST);

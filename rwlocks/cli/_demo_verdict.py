@@ -1,0 +1,93 @@
+"""What the records of the demo say: numbers for each policy, what went on at each instant, and the verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from rwlocks import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rwlocks.cli._demo_workload import Round
+
+__all__ = ["Instant", "Summary", "Verdict", "judge", "timeline"]
+
+
+class Instant(NamedTuple):
+    """Who was where at one instant: numbers of workers."""
+
+    readers: int
+    """Inside, those that might have become the writer included."""
+    writers: int
+    waiting_readers: int
+    waiting_writers: int
+
+
+class Summary(NamedTuple):
+    """One round in numbers."""
+
+    policy: str
+    throughput: float
+    """Requests granted per second."""
+    reader_wait: float
+    """The longest that somebody waited in order to read, in seconds; also if it gave up in the end."""
+    writer_wait: float
+    given_up: int
+    """Requests that ended in a timeout or a cancellation."""
+    violations: int
+
+
+class Verdict(NamedTuple):
+    """All rounds."""
+
+    summaries: tuple[Summary, ...]
+    granted: int
+    violations: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 if the lock ever failed to protect its data, or lost somebody."""
+        return 1 if self.violations else 0
+
+
+def judge(rounds: Sequence[Round]) -> Verdict:
+    """The verdict on these rounds."""
+    return Verdict(
+        tuple(map(_summary, rounds)),
+        sum(wait.granted for each in rounds for wait in each.waits),
+        tuple(f"{each.policy}: {what}" for each in rounds for what in each.violations),
+    )
+
+
+def timeline(played: Round, instants: int, step: float) -> list[Instant]:
+    """That many instants out of the middle of a round, ``step`` seconds apart."""
+    begin = max(0.0, (played.seconds - instants * step) / 2)
+    moments = [begin + step * n for n in range(instants)]
+    rows = [[0] * instants for _ in Instant._fields]
+    readers, writers, waiting_readers, waiting_writers = rows
+    for stretches, reading, writing in (
+        (played.holds, readers, writers),
+        (played.waits, waiting_readers, waiting_writers),
+    ):
+        for stretch in stretches:
+            row = writing if stretch.mode is Mode.WRITE else reading
+            for n, moment in enumerate(moments):
+                row[n] += stretch.since <= moment < stretch.until
+    return [Instant(*column) for column in zip(*rows, strict=True)]
+
+
+def _summary(played: Round) -> Summary:
+    longest = {True: 0.0, False: 0.0}
+    for wait in played.waits:
+        writing = wait.mode is Mode.WRITE
+        longest[writing] = max(longest[writing], wait.until - wait.since)
+    granted = sum(wait.granted for wait in played.waits)
+    return Summary(
+        played.policy,
+        granted / played.seconds if played.seconds else 0.0,
+        reader_wait=longest[False],
+        writer_wait=longest[True],
+        given_up=len(played.waits) - granted,
+        violations=len(played.violations),
+    )

@@ -1,0 +1,143 @@
+"""What the tests of withdrawal share: the loops, a clock that jumps on each, requests parked by hand, children."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
+
+import anyio
+import trio
+import trio.testing
+
+from rwlocks import Mode, ReadGuard, RWLock, UpgradableGuard, WriteGuard
+from rwlocks import _runtimes as runtimes
+from rwlocks._types import PolicyName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+    from rwlocks import Policy
+
+__all__ = [
+    "LOOPS",
+    "POLICIES",
+    "PURE_LOOPS",
+    "AnyGuard",
+    "Parked",
+    "fails_in_no_child",
+    "jump",
+    "lock_on",
+    "request",
+    "run",
+    "until",
+]
+
+AnyGuard: TypeAlias = ReadGuard | UpgradableGuard | WriteGuard
+
+POLICIES: Final[tuple[PolicyName, ...]] = get_args(PolicyName)
+PURE_LOOPS: Final = ("asyncio", "trio", "anyio")  # those whose clock can be put forward
+LOOPS: Final = ("asyncio", "trio", "anyio", "uvloop")
+
+
+def run(loop: str, scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run it on asyncio, on uvloop, on trio, or on asyncio behind anyio."""
+    if loop == "trio":
+        trio.run(scenario, clock=trio.testing.MockClock(rate=1.0))
+    else:
+        options = {"use_uvloop": loop == "uvloop"}
+        anyio.run(scenario, backend="asyncio", backend_options=options)
+
+
+def lock_on(loop: str, policy: PolicyName | Policy = "fifo") -> RWLock:
+    return RWLock(policy, backend="anyio" if loop == "anyio" else "auto")
+
+
+def jump(seconds: float) -> None:
+    """Put the clock of the running loop forward."""
+    if _trio_runs():
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, trio.testing.MockClock)
+        clock.jump(seconds)
+    else:
+        loop = asyncio.get_running_loop()
+        now = loop.time
+        loop.time = lambda: now() + seconds  # type: ignore[method-assign]
+
+
+def _trio_runs() -> bool:
+    running = runtimes.running()
+    return running is not None and running.name == "anyio" and trio.lowlevel.in_trio_task()
+
+
+def request(lock: RWLock, mode: Mode, timeout: float | None = None) -> AnyGuard:
+    if mode is Mode.READ:
+        return lock.read(timeout)
+    return lock.write(timeout) if mode is Mode.WRITE else lock.upgradable(timeout)
+
+
+class Parked:
+    """A request that was driven by hand until it parked, so that a test can do to its coroutine what it likes."""
+
+    def __init__(self, guard: AnyGuard) -> None:
+        self.coroutine = _awaiting(guard)
+        self.coroutine.send(None)
+        if _trio_runs():  # and knows nothing of a sleeper that was driven by hand
+            assert guard.ticket is not None
+            guard.ticket.waiter = _Deaf()
+
+    def close(self) -> None:
+        """What an interpreter does that drops the coroutine: GeneratorExit at the wait point."""
+        self.coroutine.close()
+
+    def lose(self) -> None:
+        """Leave it to the collector, in a cycle so that counting references is not enough."""
+        cycle: list[object] = [self.coroutine]
+        cycle.append(cycle)
+        del self.coroutine
+
+
+class _Deaf:
+    def lost(self) -> bool:
+        return False
+
+    def wake(self) -> bool:
+        return True
+
+
+async def _awaiting(guard: AnyGuard) -> None:
+    await guard
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Let the others run until so; fails after half a minute."""
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline, "it has not come true"
+        await anyio.sleep(0.0005)
+
+
+def fails_in_no_child(what: Callable[[], None]) -> None:
+    """Run it in the main thread of a process of its own."""
+    child = multiprocessing.get_context("spawn").Process(target=what)
+    child.start()
+    child.join(60)
+    if child.is_alive():
+        child.kill()
+        child.join()
+        raise AssertionError(f"{what.__name__} hangs")
+    assert child.exitcode == 0, f"{what.__name__} has failed: its traceback is on standard error"
+
+
+@contextmanager
+def switching_all_the_time() -> Iterator[None]:
+    """Threads take turns after every few instructions."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)

@@ -1,0 +1,87 @@
+"""The command line itself; each command has its own tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rwlocks
+from rwlocks.cli import COMMANDS, main
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rwlocks.__file__).parents[1])}
+
+
+def command_line(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "rwlocks", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def test_the_module_is_the_command() -> None:
+    assert "usage: rwlocks [-h]" in command_line("--help").stdout
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(["--help"])
+    assert leaving.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert [name for name, command in COMMANDS.items() if f"{name} {command.HELP}" not in shown] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main([command, "--help"])
+    assert leaving.value.code == 0
+    assert f"usage: rwlocks {command}" in capsys.readouterr().out
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(vars(rwlocks), "__version__", "1.2.3")
+    with pytest.raises(SystemExit) as leaving:
+        main(["--version"])
+    assert leaving.value.code == 0
+    assert capsys.readouterr().out == "rwlocks 1.2.3\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "no command; the known ones are demo"),
+        (["dance"], "invalid choice: 'dance'"),
+        (["demo", "--policy", "lifo"], "invalid choice: 'lifo'"),
+        (["demo", "--seconds", "0"], "'0' is no time to play; give seconds above 0"),
+        (["demo", "--seconds", "nan"], "'nan' is no time to play"),
+        (["demo", "--seconds", "inf"], "'inf' is no time to play"),
+        (["demo", "--seconds", "soon"], "'soon' is no time to play"),
+        (["demo", "--seed", "x"], "invalid int value: 'x'"),
+    ],
+)
+def test_mistakes_are_named(arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(arguments)
+    assert leaving.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_importing_the_command_line_loads_no_runtime_and_no_terminal_library() -> None:
+    code = "import sys, rwlocks.cli; print(sorted({'rich', 'trio', 'anyio'} & set(sys.modules)))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    assert done.stdout == "[]\n"
+
+
+def test_a_reader_of_the_output_may_leave_early() -> None:
+    command = [sys.executable, "-m", "rwlocks", "demo", "--seconds", "0.2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        complaints = process.stderr.read()
+    assert (process.returncode, complaints) == (1, b"")
