@@ -133,6 +133,7 @@ class Engine:
             if self.policy.max_consecutive_writers is not None:
                 self._count_write()
             self.writer = ticket
+            self.held_back = 0
         ticket.state = HELD
         ticket.since = now
         self.holders[ticket] = None
