@@ -15,8 +15,9 @@ import os
 import threading
 import weakref
 from math import inf
+from pathlib import Path
 from time import monotonic, monotonic_ns
-from typing import TYPE_CHECKING, Final, NamedTuple, final
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, final
 
 from rwlocks._errors import (
     GuardStateError,
@@ -34,7 +35,6 @@ from rwlocks.backends.process._native import ffi, lib
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from rwlocks._ports import AsyncBackend, AsyncWaiter
     from rwlocks.backends.process._bells import Bell
@@ -159,6 +159,29 @@ class ProcessCore:
         self._deferred: list[Callable[[], int]] = []
         self._mutex = threading.Lock()
         _cores.add(self)
+
+    @classmethod
+    def make(cls, config: Config) -> ProcessCore:
+        """A lock without a name: for this process, its forked children, and those who get it by pickle."""
+        return cls(_segment.make_anonymous(config))
+
+    @classmethod
+    def open(cls, path: Path, config: Config | None, *, mode: int = 0o600) -> ProcessCore:
+        """The lock at that path; made there, with those permissions, if there is none and a ``config`` is given.
+
+        Raises FileNotFoundError, SegmentError, SegmentFull, and ValueError for limits out of range.
+        """
+        return cls(_segment.open_named(path, config, mode=mode))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Holds are not part of it: they belong to a process, and stay there.
+        if self._closed:
+            raise LockClosed(f"{self.name} was closed in this process, and cannot be pickled any more")
+        if self.path is not None:
+            return _rebuild_named, (str(self.path), self.instance, self.file_mode)
+        from multiprocessing.reduction import DupFd
+
+        return _rebuild_anonymous, (DupFd(self.fileno()), self.instance)
 
     # -- what it is ---------------------------------------------------------------------------------------------
 
@@ -676,6 +699,41 @@ def _seen(record: Record, now: int) -> Request:
 
 
 _cores: weakref.WeakSet[ProcessCore] = weakref.WeakSet()
+
+
+class _Descriptor(Protocol):
+    """What `multiprocessing` makes of a descriptor on its way."""
+
+    def detach(self) -> int: ...
+
+
+def _known(instance: bytes) -> ProcessCore | None:
+    """The lock, if this process uses it already: a copy of a lock is that lock."""
+    return next((c for c in tuple(_cores) if c.instance == instance and not c.closed), None)
+
+
+def _rebuild_named(path: str, instance: bytes, mode: int) -> ProcessCore:
+    core = _known(instance)
+    if core is not None:
+        return core
+    core = ProcessCore.open(Path(path), None, mode=mode)
+    if core.instance != instance:
+        core.close()
+        raise SegmentError(
+            errno.ESTALE,
+            "the lock was removed and made again since it was pickled; pickle the one that is in use now",
+            path,
+        )
+    return core
+
+
+def _rebuild_anonymous(descriptor: _Descriptor, instance: bytes) -> ProcessCore:
+    fd = descriptor.detach()
+    core = _known(instance)
+    if core is not None:
+        os.close(fd)
+        return core
+    return ProcessCore(_segment.adopt(fd, None, 0o600))
 
 
 def _in_forked_child() -> None:

@@ -30,7 +30,18 @@ from rwlocks.backends.process._native import lib
 if TYPE_CHECKING:
     from rwlocks.backends.process._fast import Context
 
-__all__ = ["NO_BOUND", "Config", "Segment", "find", "make_anonymous", "open_named", "runtime_directory", "unlink"]
+__all__ = [
+    "NO_BOUND",
+    "Config",
+    "Segment",
+    "adopt",
+    "damaged",
+    "find",
+    "make_anonymous",
+    "open_named",
+    "runtime_directory",
+    "unlink",
+]
 
 NO_BOUND: Final = 2**64 - 1
 """A limit of a policy that is none."""
@@ -201,8 +212,8 @@ def adopt(fd: int, path: Path | None, mode: int) -> Segment:
     return _attached(Segment(fd, path, mode))
 
 
-def open_named(path: Path, config: Config, *, mode: int, create: bool) -> Segment:
-    """The segment at that path; made, with mode ``mode``, if there is none and ``create``.
+def open_named(path: Path, config: Config | None, *, mode: int) -> Segment:
+    """The segment at that path; made, with mode ``mode``, if there is none and a ``config`` is given.
 
     Raises FileNotFoundError if there is none, SegmentError if what is there is not to be trusted, ValueError for limits
     out of range.
@@ -212,11 +223,11 @@ def open_named(path: Path, config: Config, *, mode: int, create: bool) -> Segmen
         try:
             return _attached(Segment(_open_checked(path, mode), path, mode))
         except FileNotFoundError:
-            if not create:
+            if config is None:
                 raise
             _publish(path, config, mode)
         except _Stale as stale:
-            if not (create and _replace(path, config, mode)) and monotonic() > deadline:
+            if (config is None or not _replace(path, config, mode)) and monotonic() > deadline:
                 raise _refused(path, _BOOT) from stale
             sleep(0.001)
         except _Moved:

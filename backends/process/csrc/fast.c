@@ -57,7 +57,15 @@ static void close_live_fd(ContextObject *self) {
     }
 }
 
+/* A hold that nobody can release any more must not look like a dead process's: that would end the exclusion in silence. */
+static bool still_holds(const ContextObject *self) {
+    return self->context != NULL && rwl_holds_anything(self->context);
+}
+
 static void unmake(ContextObject *self) {
+    if (still_holds(self)) {
+        return; /* leaked on purpose, until the process ends */
+    }
     close_live_fd(self);
     if (self->context != NULL) {
         munmap(self->context, sizeof *self->context);

@@ -278,6 +278,18 @@ static bool belongs(const struct rwl_context *context, const struct rwl_record *
            record->generation == context->generation;
 }
 
+bool rwl_holds_anything(const struct rwl_context *context) {
+    if (atomic_load_explicit(&context->attached, memory_order_acquire) != 1) {
+        return false;
+    }
+    for (uint32_t index = 0; index < context->view.max_holds; index++) {
+        if (belongs(context, &context->view.records[index], RWL_HELD)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int rwl_detach(struct rwl_context *context, enum rwl_door door) {
     struct rwl_event event;
     int entered = enter(&event, context, door);
@@ -285,10 +297,8 @@ int rwl_detach(struct rwl_context *context, enum rwl_door door) {
         return entered;
     }
     const struct rwl_view *view = &context->view;
-    for (uint32_t index = 0; index < view->max_holds; index++) {
-        if (belongs(context, &view->records[index], RWL_HELD)) {
-            return leave(&event, context, RWL_REFUSED);
-        }
+    if (rwl_holds_anything(context)) {
+        return leave(&event, context, RWL_REFUSED);
     }
     event.now = rwl_now();
     for (uint32_t index = 0; index < view->max_holds; index++) {

@@ -49,6 +49,9 @@ enum { RWL_QUIETLY = 0, RWL_TIMED = 1, RWL_CANCELLED = 2 };
 /* Take a slot and say so. RWL_E_FULL if there is none, RWL_BUSY (call again) if somebody is stopped inside the gate. */
 int rwl_attach(struct rwl_context *context);
 
+/* Whether this process holds the lock, in whatever mode. Looks without the gate. */
+bool rwl_holds_anything(const struct rwl_context *context);
+
 /* Give the slot back. RWL_REFUSED while something is held; the requests that wait end. */
 int rwl_detach(struct rwl_context *context, enum rwl_door door);
 
