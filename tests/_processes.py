@@ -86,13 +86,16 @@ def obey(core: ProcessCore, orders: Connection) -> None:
             order, *arguments = orders.recv()
         except EOFError:
             return
-        if order == "acquire":
-            mode, patience, timeout = arguments
-            answer: Any = core.acquire(hold, mode, patience=patience, timeout=timeout)
-        elif order == "upgrade":
-            answer = core.upgrade(hold, timeout=arguments[0])
-        else:
-            answer = getattr(core, order)(hold)
+        try:
+            if order == "acquire":
+                mode, patience, timeout = arguments
+                answer: Any = core.acquire(hold, mode, patience=patience, timeout=timeout)
+            elif order == "upgrade":
+                answer = core.upgrade(hold, timeout=arguments[0])
+            else:
+                answer = getattr(core, order)(hold)
+        except KeyboardInterrupt:
+            answer = "interrupted"
         orders.send(answer)
 
 
@@ -128,15 +131,17 @@ class Actor:
         assert self.process.pid is not None
         return self.process.pid
 
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        os.kill(self.pid, signal.SIGINT)
+
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
 
     def end(self) -> None:
         self._pipe.close()
-        self.process.join(0.2)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+        self.process.kill()
+        self.process.join()
         self.process.close()
 
 

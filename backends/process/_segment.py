@@ -227,7 +227,7 @@ def open_named(path: Path, config: Config | None, *, mode: int) -> Segment:
                 raise
             _publish(path, config, mode)
         except _Stale as stale:
-            if (config is None or not _replace(path, config, mode)) and monotonic() > deadline:
+            if config is None or (not _replace(path, config, mode) and monotonic() > deadline):
                 raise _refused(path, _BOOT) from stale
             sleep(0.001)
         except _Moved:
