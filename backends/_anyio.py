@@ -74,16 +74,23 @@ class _Trio:
     def watch(self, fd: int, ready: Callable[[], None]) -> Callable[[], None]:
         from trio import ClosedResourceError, lowlevel
 
+        stopped = False
+
         async def look() -> None:
             try:
-                while True:
+                while not stopped:  # Stopped before it began, the descriptor may be somebody else's by now.
                     await lowlevel.wait_readable(fd)
                     ready()
             except ClosedResourceError:
                 pass
 
+        def stop() -> None:
+            nonlocal stopped
+            stopped = True
+            lowlevel.notify_closing(fd)
+
         lowlevel.spawn_system_task(look)
-        return lambda: lowlevel.notify_closing(fd)
+        return stop
 
     async def wait(self, loop: Any, bell: anyio.Event, timeout: float) -> None:
         with anyio.move_on_after(timeout):

@@ -23,7 +23,8 @@ if not sys.platform.startswith("linux"):
     pytest.skip("process locks are for Linux", allow_module_level=True)
 pytest.importorskip("rwlocks.backends.process._fast", reason="built without the native core")
 
-from rwlocks.backends.process._core import Hold, ProcessCore
+from rwlocks.backends.process._core import Hold
+from rwlocks.backends.process._core import ProcessCore as ProcessCore
 from rwlocks.backends.process._segment import NO_BOUND, Config
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ class Actor:
         return self._pipe.recv()
 
     def answered(self) -> bool:
-        return self._pipe.poll(0)
+        answered: bool = self._pipe.poll(0)
+        return answered
 
     def do(self, *order: object) -> Any:
         self.tell(*order)

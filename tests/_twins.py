@@ -128,6 +128,9 @@ class Sleeper:
     def lost(self) -> bool:
         return self.gone
 
+    def wake(self) -> bool:
+        return not self.gone
+
 
 class Twins:
     """One lock, twice. Times are whole numbers; one of them is a second here and a nanosecond there."""
@@ -229,7 +232,10 @@ class Twins:
         self._compare(wakes, self._event(DOWNGRADE, ticket))
 
     def upgrade(self, ticket: Ticket, *, wait: bool = True) -> None:
-        if self.engine.upgrading is not None or self.engine.upgradable not in {None, ticket}:
+        engine = self.engine
+        if engine.upgrading is not None or (
+            engine.upgradable is not None and engine.upgradable is not ticket
+        ):
             # The engine leaves this to its caller; across processes only the core can see it.
             made = self._event(UPGRADE if wait else UPGRADE_NOW, ticket)
             assert self._answer.value == 3
@@ -315,7 +321,7 @@ class Twins:
 
     def _compare_counts(self) -> None:
         state, engine = self.state, self.engine
-        index = {**self.tickets, None: NIL}
+        index: dict[Ticket | None, int] = {**self.tickets, None: NIL}
         assert state.readers == engine.readers
         assert state.upgradable == index[engine.upgradable]
         assert state.upgrading == index[engine.upgrading]

@@ -7,6 +7,7 @@ requests: what a step grants is what the segment says right after it.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -140,14 +141,19 @@ def overlap(core: ProcessCore, mode: Mode, done: Event) -> None:
         core.release(hold)
 
 
+def acquired_more(core: ProcessCore, before: int) -> bool:
+    return core.snapshot().acquisitions > before
+
+
 def starve(policy: str, busy: Mode, hungry: Mode) -> None:
     core = ProcessCore.make(config(policy))
     done = FORK.Event()
     others = [FORK.Process(target=overlap, args=(core, busy, done)) for _ in range(2)]
     try:
-        for number, other in enumerate(others):
+        for other in others:
+            before = core.snapshot().acquisitions
             other.start()
-            until(lambda number=number: core.snapshot().acquisitions > number)
+            until(partial(acquired_more, core, before))
         for _ in range(3):
             core.release(take(core, hungry, timeout=2))
     finally:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,9 +12,6 @@ from _twins import Library, Twins
 from rwlocks._engine import State, Ticket
 from rwlocks._types import Mode
 from rwlocks.policies import Fifo, PhaseFair, Policy, ReaderPreference, WriterPreference
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 POLICIES: list[Policy] = [
     ReaderPreference(),
@@ -37,9 +32,9 @@ MOST = 20
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     path = tmp_path_factory.mktemp("twin") / "twin.so"
-    yield Library(compiled(path, *CORE, "twin.c", flags=("-shared", "-fPIC")))
+    return Library(compiled(path, *CORE, "twin.c", flags=("-shared", "-fPIC")))
 
 
 class Play:

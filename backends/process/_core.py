@@ -288,18 +288,19 @@ class ProcessCore:
         Whatever is raised in a signal handler meanwhile ends as if the request had never been made.
         """
         until = _deadline(timeout)
+        wait = timeout is None or timeout > 0
         context = self.ready()
         answer, token = _BUSY, 0
         watch = _GateWatch(self)
         while answer == _BUSY:
-            answer, token = self._request(context, mode, patience, wait=True, like=hold)
+            answer, token = self._request(context, mode, patience, wait=wait, like=hold)
             if answer == _BUSY:
                 watch.look(context)
                 if monotonic_ns() >= until:
                     return False
         hold.context, hold.token = context, token
-        if answer == _GRANTED:
-            return True
+        if answer != _WAITS:
+            return answer == _GRANTED
         return self._wait(hold, until, self.withdraw)
 
     def upgrade(self, hold: Hold, *, timeout: float | None) -> bool:
@@ -342,6 +343,10 @@ class ProcessCore:
         Needs no thread, and never blocks the loop. Cancellation ends as if the request had never been made.
         """
         deadline = inf if timeout is None else backend.clock() + timeout
+        if self.enter(hold, mode):  # without a bell, which costs a file
+            return True
+        if timeout is not None and timeout <= 0:
+            return False
         context = self.ready()
         waiter = backend.new_async_waiter(lambda: self.withdraw(hold))
         with _Listening(self, hold, waiter, backend) as bell:
@@ -672,7 +677,7 @@ def _deadline(timeout: float | None) -> int:
     """On the monotonic clock, in nanoseconds."""
     if timeout is None or timeout >= _FOREVER / 2e9:
         return _FOREVER
-    return monotonic_ns() + int(timeout * 1e9)
+    return monotonic_ns() + int(max(timeout, 0.0) * 1e9)
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -550,12 +550,11 @@ int rwl_lock_wait(struct rwl_context *context, uint64_t token, int64_t until, bo
         if (answer != RWL_WAITS) {
             return answer == RWL_BUSY ? RWL_WAITS : answer;
         }
-        switch (rwl_sleep_on_grant(context, index, seen, end)) {
-        case RWL_WOKEN:
-            break;
-        case RWL_INTERRUPTED:
+        enum rwl_slept slept = rwl_sleep_on_grant(context, index, seen, end);
+        if (slept == RWL_INTERRUPTED) {
             return RWL_WAITS;
-        case RWL_TIMED_OUT:
+        }
+        if (slept == RWL_TIMED_OUT || rwl_now() >= end) { /* the clock has the last word, however the sleep ended */
             answer = end == until ? rwl_lock_expire(context, RWL_SLEEP, token)
                                   : rwl_lock_probe(context, RWL_SLEEP, token, thorough);
             return answer == RWL_BUSY || answer == RWL_DONE ? RWL_WAITS : answer;

@@ -11,6 +11,9 @@
 #include "os.h"
 
 static enum rwl_slept futex_wait(_Atomic uint32_t *word, uint32_t seen, int64_t until) {
+    if (until <= 0) {
+        return RWL_TIMED_OUT; /* the system call would refuse it */
+    }
     struct timespec deadline = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
     /* The bit-set form takes an absolute time of the monotonic clock. */
     if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET, seen, &deadline, NULL, FUTEX_BITSET_MATCH_ANY) == 0) {
