@@ -31,6 +31,8 @@ class _NativeLoop(Protocol):
 
     def task_name(self, task: object) -> str | None: ...
 
+    def has_ended(self, task: object) -> bool: ...
+
     def soon(self, loop: Any, callback: Callable[[], None]) -> None:
         """Run the callback in that loop; callable from any thread. Raises RuntimeError if the loop has ended."""
         ...
@@ -61,6 +63,11 @@ class _Trio:
         from trio.lowlevel import Task
 
         return task.name if isinstance(task, Task) else None
+
+    def has_ended(self, task: object) -> bool:
+        from trio.lowlevel import Task
+
+        return isinstance(task, Task) and task.coro.cr_frame is None
 
     def soon(self, loop: Any, callback: Callable[[], None]) -> None:
         loop.run_sync_soon(callback)
@@ -115,6 +122,11 @@ class _Asyncio:
 
         return task.get_name() if isinstance(task, asyncio.Task) else None
 
+    def has_ended(self, task: object) -> bool:
+        import asyncio
+
+        return isinstance(task, asyncio.Task) and task.done()
+
     def soon(self, loop: Any, callback: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(callback)
 
@@ -148,7 +160,7 @@ _NATIVE: Final[dict[str, _NativeLoop]] = {"trio": _Trio(), "asyncio": _Asyncio()
 
 
 def _natives() -> list[_NativeLoop]:
-    return [native for module, native in _NATIVE.items() if module in sys.modules]
+    return [native for module, native in _NATIVE.items() if sys.modules.get(module) is not None]
 
 
 @final
@@ -198,9 +210,9 @@ class AnyioBackend:
     """trio and asyncio under anyio's rules: every acquisition is a checkpoint."""
 
     __slots__ = ()
-    name: Final = "anyio"
-    patience: Final = 0.0  # On one loop a hand-off costs nothing, and barging starves.
-    checkpoints: Final = True
+    name = "anyio"
+    patience = 0.0  # On one loop a hand-off costs nothing, and barging starves.
+    checkpoints = True
 
     def running(self) -> bool:
         return self.current_task() is not None
@@ -211,6 +223,12 @@ class AnyioBackend:
             if task is not None:
                 return task
         return None
+
+    def loop_runs_here(self) -> bool:
+        return any(native.here() is not None for native in _natives())
+
+    def has_ended(self, task: object) -> bool:
+        return any(native.has_ended(task) for native in _natives())
 
     def task_name(self, task: object) -> str | None:
         names = (native.task_name(task) for native in _natives())

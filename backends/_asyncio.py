@@ -64,12 +64,15 @@ class AsyncioBackend:
     """Every asyncio event loop, uvloop included. Any number of them may wait for one lock at the same time."""
 
     __slots__ = ()
-    name: Final = "asyncio"
-    patience: Final = 0.0  # On one loop a hand-off costs nothing, and barging starves.
-    checkpoints: Final = False  # As asyncio.Lock: an acquisition that need not wait does not yield.
+    name = "asyncio"
+    patience = 0.0  # On one loop a hand-off costs nothing, and barging starves.
+    checkpoints = False  # As asyncio.Lock: an acquisition that need not wait does not yield.
 
     def running(self) -> bool:
         return self.current_task() is not None
+
+    def loop_runs_here(self) -> bool:
+        return _running_loop() is not None
 
     def current_task(self) -> object | None:
         loop = _running_loop()
@@ -77,6 +80,9 @@ class AsyncioBackend:
 
     def task_name(self, task: object) -> str | None:
         return task.get_name() if isinstance(task, asyncio.Task) else None
+
+    def has_ended(self, task: object) -> bool:
+        return isinstance(task, asyncio.Task) and task.done()
 
     def clock(self) -> float:
         return get_running_loop().time()

@@ -1,4 +1,4 @@
-"""Plain threads: a raw lock as a binary semaphore, the cheapest sleep that CPython offers and one that answers signals."""
+"""Plain threads: a raw lock as a binary semaphore, the cheapest sleep that CPython offers, and it answers signals."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class ThreadBackend:
     """The operating system's threads, and whatever has patched `_thread` to look like them."""
 
     __slots__ = ()
-    name: Final = "threading"
+    name = "threading"
 
     # Strict hand-off between threads makes a convoy: each grant costs a switch of threads. Up to one millisecond of
     # barging per waiter is three times as fast as a plain lock and still fair.
-    patience: Final = 0.001
+    patience = 0.001
 
     def new_sync_waiter(self, undelivered: Callable[[], None]) -> ThreadWaiter:
         return ThreadWaiter()

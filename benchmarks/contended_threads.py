@@ -3,10 +3,10 @@
 A section is ``box["n"] += 1`` for a writer and ``box["n"]`` for a reader, and one reading of the clock, which ends the
 measurement of this very wait. Between two sections a thread does nothing but count. Every wait is measured.
 
-What to expect of the yardstick: `threading.Lock` lives in two worlds. While the running thread releases and takes it
-again within its time slice, the others stay asleep and it is fast; as soon as a thread is switched out *inside* the
-section, all others block on the lock one after the other, every release wakes one, and the whole is a convoy until
-chance ends it. See README.md.
+What the yardstick does decides every ratio, and `threading.Lock` lives in two worlds (README.md says why). Out of a
+convoy it hardly ever leaves the running thread: fast, and the others starve for hundreds of milliseconds. In a convoy
+a good part of all acquisitions are switches of threads. The column "switches" tells which world it was: voluntary
+context switches of the process for each acquisition.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import random
 import statistics
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 WORK = """\
 def run():
     {setup}
-    def work(box, moves, running, clock):
+    def work(box, moves, running, clock, pause):
         {handles}
         reads = writes = 0
         longest_read = longest_write = 0.0
@@ -51,6 +52,8 @@ def run():
                 writes += 1
                 if waited > longest_write:
                     longest_write = waited
+            for _ in pause:
+                pass
             if not running:
                 break
         return reads, writes, longest_read, longest_write
@@ -70,9 +73,12 @@ class Outcome:
     longest_write: float
     jain: float
     starved: int
+    switches: float
 
 
-def measure(contestant: Contestant, threads: int, reads: float, seconds: float, *, split: bool, seed: int) -> Outcome:
+def measure(
+    contestant: Contestant, threads: int, reads: float, seconds: float, *, between: int, split: bool, seed: int
+) -> Outcome:
     """Let them fight for ``seconds``. Raises RuntimeError if the lock does not exclude, or lets somebody hang."""
     work: Callable[..., tuple[int, int, float, float]] = compiled(WORK, contestant)()
     box = {"n": 0}
@@ -83,18 +89,18 @@ def measure(contestant: Contestant, threads: int, reads: float, seconds: float, 
     def thread(number: int) -> None:
         moves = _moves(number, threads, reads, split=split, seed=seed)
         start.wait()
-        tallies.append(work(box, moves, running, time.perf_counter))
+        tallies.append(work(box, moves, running, time.perf_counter, range(between)))
 
     crew = [threading.Thread(target=thread, args=(n,), daemon=True) for n in range(threads)]
     for member in crew:
         member.start()
     start.wait()
-    began = time.perf_counter()
+    began, switches = time.perf_counter(), _switches()
     time.sleep(seconds)
     running.clear()
     for member in crew:
         member.join(10)
-    took = time.perf_counter() - began
+    took, switches = time.perf_counter() - began, _switches() - switches
     if len(tallies) < threads:
         raise RuntimeError(f"{contestant.label}: {threads - len(tallies)} threads hang, or have failed")
     if sum(tally[1] for tally in tallies) != box["n"]:
@@ -109,7 +115,17 @@ def measure(contestant: Contestant, threads: int, reads: float, seconds: float, 
         longest_write=longest_write,
         jain=jain(counts),
         starved=sum(count < STARVED * fair for count in counts),
+        switches=switches / sum(counts),
     )
+
+
+def _switches() -> int:
+    """How often the process has given up the processor of its own accord; always 0 where nobody counts it."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
 
 
 def _moves(number: int, threads: int, reads: float, *, split: bool, seed: int) -> Iterator[bool]:
@@ -126,6 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=8, help="how many fight")
     parser.add_argument("--reads", type=float, nargs="+", default=[0, 50, 90, 100], metavar="%", help="shares of reads")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each contestant in each round")
+    parser.add_argument("--between", type=int, default=0, help="turns of an empty loop between two sections")
     parser.add_argument("--split", action="store_true", help="each thread only reads or only writes, not both in turn")
     given = parser.parse_args(arguments)
     print(describe_machine())
@@ -133,7 +150,15 @@ def main(arguments: list[str] | None = None) -> None:
     for percent in given.reads:
 
         def once(contestant: Contestant, share: float = percent / 100) -> Outcome:
-            return measure(contestant, given.threads, share, given.seconds, split=given.split, seed=given.seed)
+            return measure(
+                contestant,
+                given.threads,
+                share,
+                given.seconds,
+                between=given.between,
+                split=given.split,
+                seed=given.seed,
+            )
 
         title = f"{given.threads} threads, {percent:g} % reads, {given.rounds} rounds of {given.seconds:g} s"
         _report(title, run_rounds(contestants, once, given.rounds, given.seed))
@@ -159,9 +184,10 @@ def _report(title: str, results: dict[str, list[Outcome]]) -> None:
                 f"{statistics.median(column(outcomes, lambda o: o.longest_write)) * 1000:.1f}",
                 f"{statistics.median(column(outcomes, lambda o: o.jain)):.3f}",
                 f"{max(outcome.starved for outcome in outcomes)}",
+                f"{statistics.median(column(outcomes, lambda o: o.switches)):.2f}",
             ]
         )
-    columns = ["lock", "kops/s", "ratio", "longest ms", "ratio", "reads ms", "writes ms", "Jain", "starved"]
+    columns = ["lock", "kops/s", "ratio", "longest ms", "ratio", "reads ms", "writes ms", "Jain", "starved", "switches"]
     print_table(title, columns, rows)
 
 

@@ -57,14 +57,13 @@ def _plain(name: str, setup: str, distribution: str | None = None) -> Contestant
     return Contestant(name=name, setup=setup, read="lock", write="lock", distribution=distribution)
 
 
-def _ours(policy: str, patience: float | None = None) -> Contestant:
-    if patience is None:
-        name, made = f"rwlocks {policy}", f"RWLock({policy!r})"
-    else:
-        name = f"rwlocks {policy} {patience:g} s"
-        made = f"RWLock(replace(policy_named({policy!r}), patience={patience!r}))"
-    setup = f"from rwlocks import RWLock\nlock = {made}"
-    return Contestant(name=name, setup=setup, read="lock.read()", write="lock.write()")
+def _ours(policy: str) -> Contestant:
+    return Contestant(
+        name=f"rwlocks {policy}",
+        setup=f"from rwlocks import RWLock\nlock = RWLock({policy!r})",
+        read="lock.read()",
+        write="lock.write()",
+    )
 
 
 def _readerwriterlock(kind: str) -> Contestant:
@@ -143,10 +142,9 @@ class Read(Future):
         return not holds[Write]
 
 lock = FifoLock()
-lock.Read, lock.Write = Read, Write
 """,
-        read="lock(lock.Read)",
-        write="lock(lock.Write)",
+        read="lock(Read)",
+        write="lock(Write)",
     ),
     Contestant(
         name="asyncio-multilock",

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from rwlocks._errors import BackendUnavailable, GuardStateError, LockTimeout, NotHeldError
-from rwlocks._guards import ReadGuard, UpgradableGuard, WriteGuard
+from rwlocks._all import AcquireAll, acquire_all
+from rwlocks._errors import (
+    AbandonedHoldWarning,
+    BackendUnavailable,
+    DeadlockError,
+    GuardStateError,
+    LockTimeout,
+    NotHeldError,
+    UpgradeConflict,
+)
+from rwlocks._events import LockEvent, set_observer
+from rwlocks._guards import ReadGuard, UpgradableGuard, Upgrade, WriteGuard
 from rwlocks._lock import RWLock
 from rwlocks._ports import AsyncBackend, Backend, SyncBackend
 from rwlocks._stats import Holder, LockStatistics, Waiter
 from rwlocks._types import Mode
+from rwlocks._views import View
+from rwlocks._watch import Watch
 from rwlocks.policies import Fifo, PhaseFair, Policy, ReaderPreference, WriterPreference
 
 __all__ = [
+    "AbandonedHoldWarning",
+    "AcquireAll",
     "AsyncBackend",
     "Backend",
     "BackendUnavailable",
+    "DeadlockError",
     "Fifo",
     "GuardStateError",
     "Holder",
+    "LockEvent",
     "LockStatistics",
     "LockTimeout",
     "Mode",
@@ -28,9 +44,15 @@ __all__ = [
     "ReaderPreference",
     "SyncBackend",
     "UpgradableGuard",
+    "Upgrade",
+    "UpgradeConflict",
+    "View",
     "Waiter",
+    "Watch",
     "WriteGuard",
     "WriterPreference",
+    "acquire_all",
+    "set_observer",
 ]
 
 

@@ -1,88 +1,105 @@
-"""The slow path of every acquisition, once: queue, park, learn of the grant or claim, time out, withdraw.
+"""The slow path of every wait, once: ask, park, learn of the grant or claim, time out, withdraw.
 
-`acquisition` is a generator that yields "park me, for at most this many seconds" and never sleeps itself; `block` drives
-it for threads and `suspend` for tasks (psycopg's way: one engine of generators, many waiters). Cancellation and
-timeouts live here and nowhere else. Whatever is thrown in while it is parked (a cancellation, KeyboardInterrupt, GeneratorExit)
-ends as if the request had never been made, and a grant that was faster is passed on.
+`parking` is a generator that yields "park me, for at most this many seconds" and never sleeps itself; `block` drives it
+for threads and `suspend` for tasks (psycopg's way: one engine of generators, many waiters). Cancellation and timeouts
+live here and nowhere else. Whatever is thrown in while it is parked (a cancellation, KeyboardInterrupt,
+GeneratorExit) ends as if the request had never been made, and a grant that was faster is passed on.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, SupportsFloat, TypeAlias
 
+from rwlocks import _events
+from rwlocks._errors import DeadlockError, GuardStateError, NotHeldError
 from rwlocks._ticket import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from rwlocks._monitor import Monitor
-    from rwlocks._ports import AsyncWaiter, SyncWaiter
+    from rwlocks._ports import AsyncWaiter, SyncWaiter, Waiter
+    from rwlocks._steps import Wait
     from rwlocks._ticket import Ticket
 
-__all__ = ["Parking", "acquisition", "block", "in_seconds", "suspend"]
+__all__ = ["Parking", "block", "in_seconds", "parking", "suspend"]
 
 Parking: TypeAlias = "Generator[float | None, None, bool]"
-"""Yields how long to park at most, in seconds (None: for ever); returns whether the lock was granted in time."""
+"""Yields how long to park at most, in seconds (None: for ever); returns whether the wish was granted in time."""
 
 
-def acquisition(monitor: Monitor, ticket: Ticket, timeout: float | None, clock: Callable[[], float]) -> Parking:
-    """Acquire with a ticket whose waiter is ready. False when ``timeout`` seconds of ``clock`` were not enough."""
+def parking(wait: Wait, ticket: Ticket, waiter: Waiter, timeout: float | None, clock: Callable[[], float]) -> Parking:
+    """Wait with a ticket and a waiter that is ready. False when ``timeout`` seconds of ``clock`` were not enough.
+
+    Raises what was left in ``ticket.refusal``.
+    """
+    monitor = wait.monitor
     deadline = None if timeout is None else clock() + timeout
+    begun = expired = False
     try:
-        state = monitor.ask(monitor.queue, ticket)
+        state = monitor.ask(partial(wait.begin, waiter), ticket, wait.outcome)
+        begun = True
+        if state is State.WAITING and _events.observer is not None:
+            _events.tell("wait", monitor.lock(), ticket)
         while state is State.WAITING:
             left = None if deadline is None else deadline - clock()
-            if left is not None and left <= 0:
-                return monitor.ask(monitor.expire, ticket) is State.HELD or ticket.granted
-            yield left
-            state = monitor.ask(monitor.resume, ticket)
-    except BaseException:
-        monitor.tell(monitor.cancel, ticket)
+            expired = left is not None and left <= 0
+            if not expired:
+                yield left
+            state = monitor.ask(wait.expire if expired else wait.resume, ticket, wait.outcome)
+    except BaseException as interruption:
+        if not begun and isinstance(interruption, (GuardStateError, NotHeldError, DeadlockError)):
+            raise  # Refused: nothing has changed. Later the same errors may come out of a signal handler.
+        monitor.tell(wait.cancel, ticket)
+        if _events.observer is not None:
+            _events.tell("cancel", monitor.lock(), ticket)
         raise
-    # Whoever has the guard may have released it already, before its waiter woke: it was granted all the same.
-    if state is State.DONE and not ticket.granted:
-        raise RuntimeError("the event loop was closed while its task waited for the lock; wait on a loop that runs")
-    return True
+    if ticket.refusal is not None:
+        refusal, ticket.refusal = ticket.refusal, None
+        raise refusal
+    if state is State.DONE and not expired:
+        raise RuntimeError("the event loop was closed while its task waited; wait on a loop that runs")
+    return state is State.HELD
 
 
-def block(parking: Parking, waiter: SyncWaiter) -> bool:
+def block(steps: Parking, waiter: SyncWaiter) -> bool:
     """Drive for a thread."""
     try:
-        timeout = next(parking)
+        timeout = next(steps)
         while True:
             try:
                 waiter.park(timeout)
             except BaseException as interruption:  # noqa: BLE001  it is raised again, once it has been undone
-                timeout = parking.throw(interruption)
+                timeout = steps.throw(interruption)
             else:
-                timeout = next(parking)
+                timeout = next(steps)
     except StopIteration as end:
         granted: bool = end.value
         return granted
     finally:
         # KeyboardInterrupt can also strike between the park and the step; the traceback would keep the request alive.
-        parking.close()
+        steps.close()
 
 
-async def suspend(parking: Parking, waiter: AsyncWaiter) -> bool:
+async def suspend(steps: Parking, waiter: AsyncWaiter) -> bool:
     """Drive for a task."""
     try:
-        timeout = next(parking)
+        timeout = next(steps)
         while True:
             try:
                 await waiter.park(timeout)
             except BaseException as interruption:  # noqa: BLE001  it is raised again, once it has been undone
-                timeout = parking.throw(interruption)
+                timeout = steps.throw(interruption)
             else:
-                timeout = next(parking)
+                timeout = next(steps)
     except StopIteration as end:
         granted: bool = end.value
         return granted
 
 
 def in_seconds(timeout: SupportsFloat | None) -> float | None:
-    """A timeout as the generator takes it: seconds, or None for no limit.
+    """A timeout as the slow path takes it: seconds, or None for no limit.
 
     Raises ValueError for NaN and TypeError for what is no number.
     """

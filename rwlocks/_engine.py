@@ -13,14 +13,14 @@ answers "which of the waiting readers are due before the first waiting writer?" 
 arrived before the horizon go in, in order; a writer goes in when nothing at all is held then.
 
 **Closure.** Every event ends with `_serve`, which leaves nothing undone: afterwards everyone whom the policy would
-admit is granted, or is a young writer with its own poke under way. An event begins with `_advance`: first what is due at
-its time, then the event itself.
+admit is granted, or is a young writer with its own poke under way. An event begins with `advance`: first what is due at its
+time, then the event itself.
 
-**Patience.** Strict hand-off makes a convoy between threads, so a waiter lets *newcomers* overtake it while it is young,
-that is, for its patience. Nothing else bends: the order among waiters is the policy's, and nobody is overtaken once its
-patience is spent. Hence *hand or poke*: a young writer that is due while nothing is held is only poked (the lock
-stays free, it keeps its place, wakes and claims); everybody else is handed the lock. Ages turn into one
-bit per waiter (young or spent) in `_advance`, and the admission test only counts spent ones: O(1).
+**Patience.** Strict hand-off makes a convoy between threads, so a waiter lets *newcomers* overtake it while it is
+young, that is, for its patience. Nothing else bends: the order among waiters is the policy's, and nobody is overtaken
+once its patience is spent. Hence *hand or poke*: a young writer that is due while nothing is held is only poked (the
+lock stays free, it keeps its place, wakes and claims); everybody else is handed the lock. Ages turn into one bit per
+waiter (young or spent) in `advance`, and the admission test only counts spent ones: O(1).
 
 **Bounds.** A batch cut short by ``max_batch`` leaves the rest of it *held back* until the lock is free again. They are
 the readers with an arrival number up to `held_back`, so that any number of them costs nothing. The one upgradable
@@ -33,7 +33,7 @@ their patience ends.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from rwlocks._line import Line
 from rwlocks._ticket import State, Ticket
@@ -74,6 +74,7 @@ class Engine:
         "contended",
         "held_back",
         "holders",
+        "nesting",
         "now",
         "policy",
         "readers",
@@ -89,7 +90,10 @@ class Engine:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.now = -inf
-        self.holders: dict[Ticket, None] = {}
+        self.holders: dict[Any, Ticket] = {}
+        """By owner, in order of acquisition; the further holds of an owner hang on the last (``beside``)."""
+        self.nesting = False
+        """Whether a request of somebody who holds the lock already is special, and `enter` leaves it to others."""
         self.readers = 0
         self.upgradable: Ticket | None = None
         self.upgrading: Ticket | None = None
@@ -118,8 +122,9 @@ class Engine:
                 return False
         else:
             now = None
-        mode = ticket.mode
-        if self.writer is not None:
+        holders, owner, mode = self.holders, ticket.owner, ticket.mode
+        other = holders.get(owner)
+        if self.writer is not None or (other is not None and self.nesting):
             return False
         if mode is READ:
             self.readers += 1
@@ -134,9 +139,11 @@ class Engine:
                 self._count_write()
             self.writer = ticket
             self.held_back = 0
+        if other is not None:
+            ticket.beside = other
         ticket.state = HELD
         ticket.since = now
-        self.holders[ticket] = None
+        holders[owner] = ticket
         self.acquisitions += 1
         return True
 
@@ -159,24 +166,31 @@ class Engine:
         else:
             self.readers -= 1
         ticket.state = DONE
-        del self.holders[ticket]
+        if ticket.beside is None and self.holders[ticket.owner] is ticket:
+            del self.holders[ticket.owner]
+        else:
+            self._unlist(ticket)
         return True
 
     def request(self, ticket: Ticket, now: float, *, wait: bool = True) -> Wakes:
         """Grant the request, or queue it (``wait``), or leave it new: see ``ticket.state``."""
-        wakes = self._advance(now)
-        if not self._admits(ticket.mode) and self._forget_lost():
+        wakes = self.advance(now)
+        if not self.admits(ticket.mode) and self._forget_lost():
             wakes += self._serve()
-        if self._admits(ticket.mode):
+        if self.admits(ticket.mode):
             ticket.since = now
             self._hold(ticket)
         elif wait:
             self._join(ticket, now)
         return wakes
 
+    def queue_up(self, ticket: Ticket, now: float) -> None:
+        """Wait, after a `request` that was not granted at the same time."""
+        self._join(ticket, now)
+
     def claim(self, ticket: Ticket, now: float) -> Wakes:
         """A waiter asks for what it was poked for; a timeout asks a last time. See ``ticket.state``."""
-        wakes = self._advance(now)
+        wakes = self.advance(now)
         if ticket.state is WAITING:
             ticket.poked = False
             if self._free() and self._first(WRITE) is ticket:
@@ -185,7 +199,7 @@ class Engine:
 
     def withdraw(self, ticket: Ticket, now: float) -> Wakes:
         """The request was never made: give up the place in the queue, or a grant that was faster."""
-        wakes = self._advance(now)
+        wakes = self.advance(now)
         if ticket.state is WAITING:
             self._leave(ticket)
         elif ticket.state is HELD:
@@ -198,14 +212,17 @@ class Engine:
         return wakes + self._serve()
 
     def release(self, ticket: Ticket, now: float) -> Wakes:
-        wakes = self._advance(now)
+        wakes = self.advance(now)
         wrote = ticket is self.writer
         self._drop(ticket)
         return wakes + self._serve(after_write=wrote)
 
     def downgrade(self, ticket: Ticket, now: float) -> Wakes:
-        """WRITE to READ, or to what was upgraded; UPGRADABLE to READ. Then admit the readers that the end of a write would."""
-        wakes = self._advance(now)
+        """WRITE to READ, or to what was upgraded; UPGRADABLE to READ; then the readers that the end of a write lets in.
+
+        Those that a full batch held back stay so, if the lock was not written.
+        """
+        wakes = self.advance(now)
         self._end_pending(ticket)
         self._become(ticket, ticket.base or READ)
         ticket.base = None
@@ -216,7 +233,7 @@ class Engine:
 
         Obligation: nobody else is upgradable or upgrading.
         """
-        wakes = self._advance(now)
+        wakes = self.advance(now)
         base = ticket.mode
         self._become(ticket, UPGRADABLE)
         if not self.readers:
@@ -233,13 +250,13 @@ class Engine:
 
     def withdraw_upgrade(self, ticket: Ticket, now: float) -> Wakes:
         """The upgrade was never asked for: the hold is what it was, also if the grant was faster."""
-        wakes = self._advance(now)
+        wakes = self.advance(now)
         self._revert(ticket)
         return wakes + self._serve()
 
     def owner_died(self, tickets: list[Ticket], now: float) -> Wakes:
         """All of these holds and requests end at once, as one event."""
-        wakes = self._advance(now)
+        wakes = self.advance(now)
         wrote = self.writer in tickets
         for ticket in tickets:
             if ticket.state is WAITING:
@@ -254,12 +271,13 @@ class Engine:
     def _horizon(self, after_write: bool) -> float:
         """Waiting readers that arrived before this number go before the first waiting writer."""
         writer = self.waiting[WRITE].head
-        order = self._order(after_write)
+        order = self.order(after_write)
         if writer is None or order is READERS_FIRST:
             return inf
         return -inf if order is WRITERS_FIRST else writer.key
 
-    def _order(self, after_write: bool) -> Order:
+    def order(self, after_write: bool) -> Order:
+        """Who goes first: when a write ends, or while reads go on."""
         policy = self.policy
         if not after_write:
             # An overdue writer makes reader preference phase-fair: the orders differ here only.
@@ -276,7 +294,7 @@ class Engine:
         writer = self._first(WRITE)
         return writer is not None and self.now - writer.wanted >= limit
 
-    def _admits(self, mode: Mode) -> bool:
+    def admits(self, mode: Mode) -> bool:
         """Whether a newcomer may enter: nobody who is ranked ahead of it has spent its patience."""
         if self.upgrading is not None or not self._compatible(mode):
             return False
@@ -287,7 +305,7 @@ class Engine:
         # A waiting upgradable holds back other upgradables only, never a plain reader.
         if spent[READ] or (mode is UPGRADABLE and spent[UPGRADABLE]):
             return False
-        return not spent[WRITE] or self._order(after_write=False) is READERS_FIRST
+        return not spent[WRITE] or self.order(after_write=False) is READERS_FIRST
 
     def _compatible(self, mode: Mode) -> bool:
         if self.writer is not None:
@@ -296,7 +314,7 @@ class Engine:
 
     # -- closure -----------------------------------------------------------------------------------------------
 
-    def _advance(self, now: float) -> Wakes:
+    def advance(self, now: float) -> Wakes:
         """What is due at this time: patience that ends, and with it the lock for a writer that was only poked."""
         self.now = now
         aged = False
@@ -390,7 +408,7 @@ class Engine:
         if not ticket.arrival:
             self.arrivals += 1
             ticket.arrival = self.arrivals
-            ticket.wanted = now
+            ticket.wanted = now if ticket.asked is None else ticket.asked
         ticket.state = WAITING
         ticket.poked = ticket.spent = False
         ticket.place = self.waiting[ticket.mode].join(ticket, ticket.arrival)
@@ -426,7 +444,7 @@ class Engine:
 
     def _hold(self, ticket: Ticket) -> None:
         ticket.state = HELD
-        self.holders[ticket] = None
+        self._list(ticket)
         self.acquisitions += 1
         self._take_role(ticket)
         if ticket.mode is WRITE:
@@ -435,8 +453,25 @@ class Engine:
     def _drop(self, ticket: Ticket) -> None:
         self._end_pending(ticket)
         self._leave_role(ticket)
-        del self.holders[ticket]
+        self._unlist(ticket)
         ticket.state = DONE
+
+    def _list(self, ticket: Ticket) -> None:
+        ticket.beside = self.holders.get(ticket.owner)
+        self.holders[ticket.owner] = ticket
+
+    def _unlist(self, ticket: Ticket) -> None:
+        holder = self.holders[ticket.owner]
+        if holder is not ticket:
+            while holder.beside is not ticket:
+                assert holder.beside is not None
+                holder = holder.beside
+            holder.beside = ticket.beside
+        elif ticket.beside is None:
+            del self.holders[ticket.owner]
+        else:
+            self.holders[ticket.owner] = ticket.beside
+        ticket.beside = None
 
     def _become(self, ticket: Ticket, mode: Mode) -> None:
         self._leave_role(ticket)
@@ -480,7 +515,56 @@ class Engine:
         if not self.waiting[READ].length and not self.waiting[UPGRADABLE].length:
             self.writes_in_a_row = 0
 
+    # -- owners ------------------------------------------------------------------------------------------------
+
+    def disown(self, ticket: Ticket) -> None:
+        """From now on the hold is nobody's."""
+        self._unlist(ticket)
+        ticket.owner = object()
+        self._list(ticket)
+
+    def adopt(self, ticket: Ticket, *, pending: bool) -> None:
+        """Take over a holder, and perhaps its pending upgrade, of an engine that is no more."""
+        ticket.beside = None
+        self._list(ticket)
+        self._take_role(ticket)
+        if pending:
+            self.upgrading = ticket
+            self.contended += 1
+
+    def rejoin(self, ticket: Ticket) -> None:
+        """Take over a waiter of an engine that is no more, in its old place."""
+        self._join(ticket, self.now)
+
+    def settle(self) -> Wakes:
+        """Serve whoever is due after a take-over."""
+        return self._serve()
+
+    def pass_on(self, ticket: Ticket, heir: Ticket) -> None:
+        """The heir, of the same owner, takes the place of a holder, in the same mode; the ticket holds nothing then."""
+        self._leave_role(ticket)
+        self._unlist(ticket)
+        heir.mode = ticket.mode
+        self._take_role(heir)
+        self._list(heir)
+
     # -- looking -----------------------------------------------------------------------------------------------
+
+    def held(self) -> list[Ticket]:
+        """All who hold, owners in order of their acquisition."""
+        tickets: list[Ticket] = []
+        for holder in self.holders.values():
+            tickets += reversed(self.held_by(holder.owner))
+        return tickets
+
+    def held_by(self, owner: object) -> list[Ticket]:
+        """What an owner holds, the latest first; O(1) for somebody who holds nothing."""
+        tickets: list[Ticket] = []
+        ticket = self.holders.get(owner)
+        while ticket is not None:
+            tickets.append(ticket)
+            ticket = ticket.beside
+        return tickets
 
     def locked(self) -> Mode | None:
         """The strongest mode held."""
@@ -489,6 +573,11 @@ class Engine:
         if self.upgradable is not None:
             return UPGRADABLE
         return READ if self.readers else None
+
+    def first_in_line(self) -> list[Ticket]:
+        """A pending upgrade and the first waiter of each mode. Changes nothing, and can be called without the mutex."""
+        firsts = [self.upgrading, *(self._first(mode) for mode in Mode)]
+        return [ticket for ticket in firsts if ticket is not None]
 
     def queue(self) -> list[Ticket]:
         """Those who wait in the queue, in order of arrival."""
@@ -506,7 +595,7 @@ class Engine:
         """
         queue, limit = self.queue(), self.policy.max_consecutive_writers
         return (
-            frozenset((t.task, t.mode, t.base, t.delivered) for t in self.holders),
+            frozenset((t.task, t.mode, t.base, t.delivered) for t in self.held()),
             tuple((t.task, t.mode, t.spent, t.poked, t.waiter.lost()) for t in queue),
             None if self.upgrading is None else self.upgrading.task,
             sum(t.mode is READ and t.arrival <= self.held_back for t in queue),
@@ -517,13 +606,14 @@ class Engine:
 
     def check_invariants(self) -> None:
         """Raise AssertionError unless the state is one that the rules allow."""
-        roles = [ticket.mode for ticket in self.holders]
+        held = self.held()
+        roles = [ticket.mode for ticket in held]
         assert self.readers == roles.count(READ), "readers are counted wrongly"
         assert roles.count(UPGRADABLE) == (self.upgradable is not None) <= 1, "two are upgradable"
         assert roles.count(WRITE) == (self.writer is not None) <= 1, "there are two writers"
         assert self.writer is None or len(roles) == 1, "a writer is not alone"
         assert self.upgrading is None or self.upgrading is self.upgradable, "the upgrader is no reader"
-        assert all(ticket.state is HELD for ticket in self.holders), "a holder does not hold"
+        assert all(ticket.state is HELD for ticket in held), "a holder does not hold"
         queue = self.queue()
         assert all(ticket.state is WAITING for ticket in queue), "one in the queue does not wait"
         assert len({ticket.arrival for ticket in queue}) == len(queue), "two have one place"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rwlocks._types import Mode
 
 __all__ = [
+    "AbandonedHoldWarning",
     "BackendUnavailable",
     "DeadlockError",
     "GuardStateError",
@@ -67,11 +68,21 @@ class GuardStateError(RuntimeError):
 
 
 class DeadlockError(RuntimeError):
-    """The request would wait for its own owner, for ever. Nothing was changed."""
+    """Waiting would never have ended, or would never end any more. Nothing was changed.
+
+    ``lock`` is the lock and ``holders`` a tuple of `Holder` snapshots: the holds that stand in the way.
+    """
+
+    lock: Any = None
+    holders: tuple[Any, ...] = ()
 
 
 class UpgradeConflict(DeadlockError):
-    """Another guard is upgradable or upgrading, so that both would wait for each other. The guard is what it was."""
+    """Somebody else is upgradable or upgrading: two readers that both wait to write would wait for each other."""
+
+
+class AbandonedHoldWarning(RuntimeWarning):
+    """A guard was dropped while it held its lock, which nobody can release any more."""
 
 
 class LockClosed(RuntimeError):

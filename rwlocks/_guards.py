@@ -6,19 +6,25 @@ A guard has no logic of its own. It keeps the ticket of its acquisition and pass
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol, SupportsFloat, final
+import warnings
+from typing import TYPE_CHECKING, Any, ClassVar, Final, SupportsFloat, TypeVar, final
 
 from rwlocks._acquire import in_seconds
+from rwlocks._decorate import decorate
+from rwlocks._errors import AbandonedHoldWarning, GuardStateError, NotHeldError
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from types import TracebackType
     from typing import Self
 
+    from rwlocks._core import LockCore
 
-__all__ = ["Guard", "GuardedLock", "ReadGuard", "UpgradableGuard", "WriteGuard"]
+__all__ = ["Guard", "ReadGuard", "UpgradableGuard", "Upgrade", "WriteGuard"]
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class _Default(enum.Enum):
@@ -31,28 +37,17 @@ class _Default(enum.Enum):
 OWN_TIMEOUT: Final = _Default.OWN_TIMEOUT
 
 
-class GuardedLock(Protocol):
-    """What a lock does for its guards. Timeouts are in seconds, None waits for ever."""
-
-    def acquire_guard(self, guard: Guard, timeout: float | None) -> None: ...
-
-    async def acquire_guard_async(self, guard: Guard, timeout: float | None, *, again: bool) -> None: ...
-
-    def try_guard(self, guard: Guard) -> bool: ...
-
-    def release_guard(self, guard: Guard) -> None: ...
-
-    def downgrade_guard(self, guard: Guard) -> None: ...
-
-
 class Guard:
     """One acquisition of a lock, made by ``lock.read()``, ``lock.write()`` or ``lock.upgradable()``.
 
-    Use it as ``with guard:`` in threads, ``async with guard:`` in asyncio and trio, or explicitly. Once released it may be
-    used again. Any thread or task that has a held guard may release it.
+    Use it as ``with guard:`` in threads, ``async with guard:`` in asyncio and trio, or explicitly; or decorate a
+    function with it. Once released it may be used again. Any thread or task that has a held guard may release it.
+
+    Keep it as long as it holds: dropping a held guard does not release the lock (losing exclusion in silence would be
+    worse than a hang), but warns with `AbandonedHoldWarning`, and whoever waits for that hold gets `DeadlockError`.
     """
 
-    __slots__ = ("__weakref__", "_lock", "_timeout", "ticket")
+    __slots__ = ("__weakref__", "_core", "_lock", "_timeout", "ticket")
 
     wanted: ClassVar[Mode]
     """The mode that this kind of guard acquires."""
@@ -60,8 +55,9 @@ class Guard:
     ticket: Ticket | None
     """The engine's record of the acquisition; internal."""
 
-    def __init__(self, lock: GuardedLock, timeout: SupportsFloat | None = None) -> None:
+    def __init__(self, lock: object, core: LockCore, timeout: SupportsFloat | None = None) -> None:
         self._lock = lock
+        self._core = core
         self._timeout = None if timeout is None else in_seconds(timeout)
         self.ticket = None
 
@@ -76,18 +72,25 @@ class Guard:
         ticket = self.ticket
         return ticket.mode if ticket is not None and ticket.state is State.HELD else self.wanted
 
-    def acquire(self, timeout: SupportsFloat | None | _Default = OWN_TIMEOUT) -> Self:
+    @property
+    def recovered(self) -> bool:
+        """Whether a writer was cut off (by a fork) and its data may be half written; until `RWLock.mark_consistent`."""
+        return self._core.monitor.recovered
+
+    def acquire(self, timeout: SupportsFloat | _Default | None = OWN_TIMEOUT) -> Self:
         """Wait for the lock, blocking the thread, and return this guard.
 
-        ``timeout`` is in seconds of the monotonic clock and overrides the guard's own: None and infinity wait for ever, zero
-        and less try once.
+        ``timeout`` is in seconds of the monotonic clock and overrides the guard's own: None and infinity wait for
+        ever, zero and less try once.
 
         Raises:
             LockTimeout: the lock could not be had in time.
+            DeadlockError: waiting would never end, because it is the caller itself that has to release, or a hold was
+                abandoned, or the caller blocks the event loop that has to release.
             GuardStateError: this guard holds the lock already, or waits for it.
             RuntimeError: the lock was made for other runtimes only (``backend=``).
         """
-        self._lock.acquire_guard(self, self._seconds(timeout))
+        self._core.acquire(self, self.wanted, self._seconds(timeout))
         return self
 
     def try_acquire(self) -> bool:
@@ -95,17 +98,26 @@ class Guard:
 
         Raises GuardStateError if this guard holds the lock already, or waits for it.
         """
-        return self._lock.try_guard(self)
+        return self._core.try_acquire(self, self.wanted)
 
     def release(self) -> None:
         """Give the lock back. Never waits; for sync and async code alike, from any thread or task.
 
         Raises NotHeldError, and changes nothing, if this guard holds nothing.
         """
-        self._lock.release_guard(self)
+        self._core.monitor.leave(self)
+
+    def detach(self) -> Self:
+        """Make the hold nobody's, to be released elsewhere, and return this guard.
+
+        From then on it counts neither as the caller's own, nor does leaving a block release it.
+        Raises NotHeldError if this guard holds nothing, GuardStateError if the hold is nested in another.
+        """
+        self._core.detach(self)
+        return self
 
     def __enter__(self) -> Self:
-        self._lock.acquire_guard(self, self._timeout)
+        self._core.acquire(self, self.wanted, self._timeout)
         return self
 
     def __exit__(
@@ -114,10 +126,11 @@ class Guard:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._lock.release_guard(self)
+        if self.ticket is None or not self.ticket.detached:
+            self._core.monitor.leave(self)
 
     async def __aenter__(self) -> Self:
-        await self._lock.acquire_guard_async(self, self._timeout, again=False)
+        await self._core.acquire_async(self, self.wanted, self._timeout)
         return self
 
     async def __aexit__(
@@ -126,22 +139,38 @@ class Guard:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._lock.release_guard(self)
+        if self.ticket is None or not self.ticket.detached:
+            self._core.monitor.leave(self)
 
     def __await__(self) -> Generator[object, None, Self]:
         """Wait for the lock, suspending the task; the result is this guard. If the task holds it already, at once."""
         return self._acquire_async().__await__()
 
     async def _acquire_async(self) -> Self:
-        await self._lock.acquire_guard_async(self, self._timeout, again=True)
+        await self._core.acquire_async(self, self.wanted, self._timeout, again=True)
         return self
 
-    def _seconds(self, timeout: SupportsFloat | None | _Default) -> float | None:
+    def __call__(self, function: F) -> F:
+        """Decorate a sync or async function or generator: each call acquires afresh, with this mode and timeout.
+
+        A generator holds from its first step until it is exhausted or closed.
+        """
+        return decorate(function, lambda: type(self)(self._lock, self._core, self._timeout))
+
+    def _seconds(self, timeout: SupportsFloat | _Default | None) -> float | None:
         return self._timeout if isinstance(timeout, _Default) else in_seconds(timeout)
+
+    def __del__(self, warn: Callable[..., None] = warnings.warn, held: State = State.HELD) -> None:
+        # The collector may run this inside the mutex: no lock is taken. Defaults outlive the interpreter's modules.
+        ticket = getattr(self, "ticket", None)
+        if ticket is not None and ticket.state is held:
+            message = self._core.abandon(ticket)
+            if message:
+                warn(message, AbandonedHoldWarning, source=self)
 
     def __reduce__(self) -> str:
         raise TypeError(
-            "a guard cannot be pickled or copied: a hold belongs to one process; make a guard where it is needed"
+            "a guard cannot be pickled or copied: a hold belongs to one process; make a guard where it is used"
         )
 
     def __repr__(self) -> str:
@@ -155,23 +184,34 @@ class Guard:
         return f"<{type(self).__name__} of {self._lock!r}: {state}>"
 
 
-@final
-class ReadGuard(Guard):
-    """Shared with other readers and with one upgradable holder."""
-
-    __slots__ = ()
-    wanted = Mode.READ
-
-
 class _Downgradable(Guard):
     __slots__ = ()
 
     def downgrade(self) -> None:
-        """Go on as a reader. Never waits, never fails, and nobody can write in between; readers may come in at once.
+        """Go on as a reader, or end an active upgrade. Never waits, never fails, and nobody can write in between.
 
         Raises NotHeldError if this guard holds nothing, and GuardStateError if it is a reader already.
         """
-        self._lock.downgrade_guard(self)
+        self._core.monitor.downgrade(self)
+
+
+class _CanUpgrade(Guard):
+    __slots__ = ()
+
+    def upgrade(self, timeout: SupportsFloat | None = None) -> Upgrade:
+        """To become the writer, with no other writer in between: a context manager, sync and async, or explicit.
+
+        ``timeout`` is in seconds; None waits for ever, 0 tries once. Nothing happens before it is entered or acquired.
+        """
+        return Upgrade(self, self._core, timeout)
+
+
+@final
+class ReadGuard(_CanUpgrade):
+    """Shared with other readers and with one upgradable holder. Its `upgrade` is an attempt: see `UpgradeConflict`."""
+
+    __slots__ = ()
+    wanted = Mode.READ
 
 
 @final
@@ -183,8 +223,109 @@ class WriteGuard(_Downgradable):
 
 
 @final
-class UpgradableGuard(_Downgradable):
-    """A reader that may become the writer. Shared with readers, one at a time."""
+class UpgradableGuard(_Downgradable, _CanUpgrade):
+    """A reader that may become the writer. Shared with readers, one at a time. Its `upgrade` only waits for readers."""
 
     __slots__ = ()
     wanted = Mode.UPGRADABLE
+
+
+@final
+class Upgrade:
+    """One atomic step from reader to writer, made by ``guard.upgrade()``; back to the mode it came from at its end.
+
+    Use it as ``with``, ``async with``, ``await``, or explicitly. An upgrade that fails, times out or is cancelled
+    leaves the guard exactly as it was.
+    """
+
+    __slots__ = ("__weakref__", "_core", "_guard", "_ticket", "_timeout")
+
+    def __init__(self, guard: Guard, core: LockCore, timeout: SupportsFloat | None) -> None:
+        self._guard = guard
+        self._core = core
+        self._timeout = in_seconds(timeout)
+        self._ticket: Ticket | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether the upgrade is active: the guard is the writer because of it."""
+        ticket = self._ticket
+        return (
+            ticket is not None and ticket.state is State.HELD and ticket.base is not None and ticket.mode is Mode.WRITE
+        )
+
+    def acquire(self, timeout: SupportsFloat | _Default | None = OWN_TIMEOUT) -> Self:
+        """Wait until all other readers have left, blocking the thread, and return this upgrade.
+
+        Raises:
+            LockTimeout: they did not leave in time.
+            UpgradeConflict: another guard is upgradable or upgrading; only for plain readers.
+            DeadlockError: the caller holds the lock through another guard, too, or would wait for itself otherwise.
+            NotHeldError: the guard holds nothing. GuardStateError: it is the writer already, or waits to become it.
+        """
+        self._begin()
+        seconds = self._timeout if isinstance(timeout, _Default) else in_seconds(timeout)
+        self._core.upgrade(self._guard, seconds)
+        self._ticket = self._guard.ticket
+        return self
+
+    def try_acquire(self) -> bool:
+        """Become the writer if nobody else reads and no conflict is in the way; never waits."""
+        self._begin()
+        upgraded = self._core.try_upgrade(self._guard)
+        if upgraded:
+            self._ticket = self._guard.ticket
+        return upgraded
+
+    def release(self) -> None:
+        """End the upgrade: back to the mode it came from. Raises NotHeldError if it is not active."""
+        if self._ticket is None:
+            raise NotHeldError("this upgrade is not active: it was ended before, or never granted")
+        ticket, self._ticket = self._ticket, None
+        self._core.end_upgrade(ticket)
+
+    def __enter__(self) -> Self:
+        return self.acquire()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._leave()
+
+    async def __aenter__(self) -> Self:
+        return await self._acquire_async()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._leave()
+
+    def __await__(self) -> Generator[object, None, Self]:
+        """Wait until all other readers have left, suspending the task; the result is this upgrade."""
+        return self._acquire_async().__await__()
+
+    async def _acquire_async(self) -> Self:
+        self._begin()
+        await self._core.upgrade_async(self._guard, self._timeout)
+        self._ticket = self._guard.ticket
+        return self
+
+    def _begin(self) -> None:
+        if self.held:
+            raise GuardStateError("this upgrade is active already; end it first")
+
+    def _leave(self) -> None:
+        ticket = self._ticket
+        if ticket is not None and ticket.state is State.HELD and ticket.base is None:
+            self._ticket = None  # A downgrade inside the block has ended the upgrade, and the hold goes on.
+        else:
+            self.release()
+
+    def __repr__(self) -> str:
+        return f"<Upgrade of {self._guard!r}: {'active' if self.held else 'not active'}>"

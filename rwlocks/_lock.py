@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-import weakref
-from typing import TYPE_CHECKING, Final, NoReturn, SupportsFloat, final, get_args
+import os
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsFloat, final, get_args
 
-from rwlocks import _runtimes
-from rwlocks._acquire import acquisition, block, suspend
-from rwlocks._errors import LockTimeout
-from rwlocks._guards import Guard, ReadGuard, UpgradableGuard, WriteGuard
-from rwlocks._monitor import Interrupted, Monitor
-from rwlocks._owners import current
-from rwlocks._ports import AsyncBackend, Backend, SyncBackend
-from rwlocks._ticket import State, Ticket
-from rwlocks._types import BackendName, Checkpoint, Mode, PolicyName
+from rwlocks import _runtimes, _snapshots
+from rwlocks._core import LockCore
+from rwlocks._guards import ReadGuard, UpgradableGuard, WriteGuard
+from rwlocks._ticket import Ticket
+from rwlocks._types import BackendName, Checkpoint, Deadlocks, Mode, PolicyName
+from rwlocks._views import View
+from rwlocks._watch import Watch
 from rwlocks.policies import Policy, policy_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rwlocks._stats import LockStatistics
+    from rwlocks._ports import Backend
+    from rwlocks._stats import Holder, LockStatistics
 
 __all__ = ["RWLock"]
-
-_NOW: Final = 0.0  # a timeout that does not wait
 
 
 @final
 class RWLock:
     """A reader-writer lock for plain threads, any number of asyncio loops, and trio, at the same time.
 
-    ``policy``: ``"fifo"``, ``"phase-fair"``, ``"reader-pref"``, ``"writer-pref"``, or an object of `rwlocks.policies`.
-    ``name``: what messages and ``repr`` call it. ``checkpoint``: whether an async acquisition that need not wait yields to
-    other tasks: ``"auto"`` follows each runtime's own custom, ``"always"``, ``"never"``. ``backend``: which
-    runtimes may wait for it: ``"auto"`` (any), ``"threading"``, ``"asyncio"``, ``"anyio"``, the name of a registered
-    one, or a `Backend`.
+    It can be created anywhere and is never bound to a loop. It can be referenced weakly, but neither copied nor
+    pickled. All methods may be called from any thread and any task.
 
-    It can be created anywhere and is never bound to a loop. It can be referenced weakly, but neither copied nor pickled.
-    All methods may be called from any thread and any task.
+    Args:
+        policy: ``"fifo"``, ``"phase-fair"``, ``"reader-pref"``, ``"writer-pref"``, or an object of `rwlocks.policies`.
+        name: what messages and ``repr`` call it.
+        reentrant: whether an owner may take again what it holds (any mode inside write, read inside upgradable, every
+            mode inside itself); it is then granted at once. Without, such a request either gets in or raises
+            `DeadlockError`.
+        checkpoint: whether an async acquisition that need not wait yields to other tasks: ``"auto"`` follows each
+            runtime's own custom, ``"always"``, ``"never"``.
+        backend: which runtimes may wait for it: ``"auto"`` (any), ``"threading"``, ``"asyncio"``, ``"anyio"``, the name
+            of a registered one, or a `Backend`.
 
     Raises:
         ValueError: an unknown policy, backend or checkpoint; the message names the known ones.
@@ -45,26 +45,32 @@ class RWLock:
         BackendUnavailable: the backend needs a package that is not installed.
     """
 
-    __slots__ = ("__weakref__", "_checkpoint", "_monitor", "_name", "_only", "_policy")
+    __slots__ = ("__weakref__", "_core", "_name", "_reader", "_writer")
 
     def __init__(
         self,
         policy: PolicyName | Policy = "fifo",
         *,
         name: str | None = None,
+        reentrant: bool = False,
         checkpoint: Checkpoint = "auto",
         backend: BackendName | str | Backend = "auto",
     ) -> None:
         if name is not None and not isinstance(name, str):
             raise TypeError(f"the name is {name!r}; give a str, or None")
-        if checkpoint not in get_args(Checkpoint):
-            known = ", ".join(map(repr, get_args(Checkpoint)))
-            raise ValueError(f"unknown checkpoint {checkpoint!r}; the known ones are {known}")
-        self._policy = policy_named(policy)
+        if not isinstance(reentrant, bool):
+            raise TypeError(f"reentrant is {reentrant!r}; give True or False")
         self._name = name
-        self._checkpoint = checkpoint
-        self._only = None if backend == "auto" else _runtimes.backend_named(backend)
-        self._monitor = Monitor(self._policy)
+        self._core = LockCore(
+            self,
+            policy_named(policy),
+            reentrant=reentrant,
+            deadlocks=_known("RWLOCKS_DEADLOCK", os.environ.get("RWLOCKS_DEADLOCK", "raise"), get_args(Deadlocks)),
+            checkpoint=_known("checkpoint", checkpoint, get_args(Checkpoint)),
+            only=None if backend == "auto" else _runtimes.backend_named(backend),
+        )
+        self._reader: View | None = None
+        self._writer: View | None = None
 
     @property
     def name(self) -> str | None:
@@ -74,7 +80,29 @@ class RWLock:
     @property
     def policy(self) -> Policy:
         """The rules of this lock."""
-        return self._policy
+        return self._core.policy
+
+    @property
+    def reentrant(self) -> bool:
+        """Whether an owner may take again what it holds."""
+        return self._core.monitor.reentrant
+
+    @property
+    def deadlocks(self) -> Deadlocks:
+        """What happens to requests that could never be granted. Can be set before the lock is used.
+
+        ``"raise"``: a request that would wait for its own owner raises `DeadlockError`. ``"strict"``, for tests: so
+        does every nested request of a lock that is not reentrant, also where the policy would have let it in this time.
+        ``"cycles"``, for debugging: so does a request that closes a circle of waiters over several locks; it
+        looks at all locks on each wait. Preset by the environment variable ``RWLOCKS_DEADLOCK``.
+        """
+        return self._core.monitor.deadlocks
+
+    @deadlocks.setter
+    def deadlocks(self, mode: Deadlocks) -> None:
+        monitor = self._core.monitor
+        monitor.deadlocks = _known("deadlocks", mode, get_args(Deadlocks))
+        monitor.engine.nesting = monitor.reentrant or mode == "strict"
 
     # -- guards ------------------------------------------------------------------------------------------------
 
@@ -83,31 +111,76 @@ class RWLock:
 
         Raises ValueError for NaN and TypeError for what is no number.
         """
-        return ReadGuard(self, timeout)
+        return ReadGuard(self, self._core, timeout)
 
     def write(self, timeout: SupportsFloat | None = None) -> WriteGuard:
         """A guard to have the lock alone. ``timeout`` as for `read`."""
-        return WriteGuard(self, timeout)
+        return WriteGuard(self, self._core, timeout)
 
     def upgradable(self, timeout: SupportsFloat | None = None) -> UpgradableGuard:
         """A guard to read now and perhaps write later; one at a time, beside any readers. ``timeout`` as for `read`."""
-        return UpgradableGuard(self, timeout)
+        return UpgradableGuard(self, self._core, timeout)
+
+    @property
+    def reader(self) -> View:
+        """The reading side, behaving as a `threading.Lock` does; its holds have no owner. Always the same object."""
+        if self._reader is None:
+            self._reader = View(self, self._core, Mode.READ)
+        return self._reader
+
+    @property
+    def writer(self) -> View:
+        """The writing side, behaving as a `threading.Lock` does, also for `threading.Condition`. As `reader`."""
+        if self._writer is None:
+            self._writer = View(self, self._core, Mode.WRITE)
+        return self._writer
 
     # -- looking -----------------------------------------------------------------------------------------------
 
     def locked(self) -> Mode | None:
         """The strongest mode in which the lock is held, None (falsy) when it is free."""
-        return self._monitor.locked()
+        return self._core.locked()
 
     def statistics(self) -> LockStatistics:
         """One consistent snapshot: who holds, who waits, and totals. A grant shows before its waiter has woken."""
-        return self._monitor.statistics()
+        monitor = self._core.monitor
+        return monitor.look(lambda now: _snapshots.statistics(monitor, now))
+
+    def acquirable(self, mode: Mode) -> bool:
+        """Whether the policy would let the caller in now, in that mode. Advice only: it may change at once."""
+        return self._core.acquirable(mode)
+
+    def watch(self, mode: Mode) -> Watch:
+        """To be told when that mode can be had: a context manager, sync and async. See `Watch`."""
+        return Watch(self._core, mode)
+
+    def forget(self, holder: Holder) -> None:
+        """Drop a hold that nobody can release any more: abandoned, or left by a task or thread that has ended.
+
+        ``holder`` comes from `statistics`, or from the ``holders`` of an error. Look at the data first: a writer may
+        have left them half written. Raises NotHeldError if the hold is gone, GuardStateError if it is alive.
+        """
+        ticket: Any = holder.hold
+        if not isinstance(ticket, Ticket):
+            raise TypeError(f"{holder!r} is no holder of this lock; give one from lock.statistics().holders")
+        self._core.forget(ticket)
+
+    @property
+    def recovered(self) -> bool:
+        """Whether a fork has cut off a writer, so that the data may be half written; until `mark_consistent`."""
+        return self._core.monitor.recovered
+
+    def mark_consistent(self) -> None:
+        """Say that the data are fine again after a writer was cut off."""
+        self._core.monitor.recovered = False
 
     def __repr__(self) -> str:
-        mode, waiting = self.locked(), self._monitor.parked()
+        # Without the mutex: warnings and errors are worded in places where it may not be taken.
+        engine = self._core.monitor.engine
+        mode = engine.locked()
         name = "" if self._name is None else f" {self._name!r}"
         state = "free" if mode is None else f"held for {mode.value}"
-        return f"<RWLock{name} {self._policy.name}: {state}, {waiting} waiting>"
+        return f"<RWLock{name} {self.policy.name}: {state}, {engine.contended} waiting>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -115,122 +188,8 @@ class RWLock:
             "pass the object itself to threads and tasks"
         )
 
-    # -- what guards ask for -----------------------------------------------------------------------------------
 
-    def acquire_guard(self, guard: Guard, timeout: float | None) -> None:
-        """Block the thread until the guard holds the lock."""
-        if self._only is not None and (timeout is None or timeout > 0):
-            self._blocking()
-        task = _runtimes.current_task()
-        ticket = Ticket(guard.wanted, current.thread, None if task is None else weakref.ref(task))
-        if not self._monitor.enter(guard, ticket):
-            self._block(ticket, timeout)
-
-    async def acquire_guard_async(self, guard: Guard, timeout: float | None, *, again: bool) -> None:
-        """Suspend the task until the guard holds the lock; ``again`` allows that this very task holds it already."""
-        backend = self._suspending()
-        ticket = _ticket_for(guard)
-        if again and _holds(guard, ticket):
-            return
-        polite = backend.checkpoints if self._checkpoint == "auto" else self._checkpoint == "always"
-        if polite:
-            await backend.check_cancelled()
-        if not self._monitor.enter(guard, ticket):
-            await self._suspend(backend, ticket, timeout)
-        if polite and not ticket.arrival:
-            try:
-                await backend.yield_once()
-            except BaseException:
-                self._monitor.tell(self._monitor.cancel, ticket)
-                raise
-
-    def try_guard(self, guard: Guard) -> bool:
-        """Take the lock for the guard if that needs no waiting."""
-        ticket = _ticket_for(guard)
-        try:
-            entered = self._monitor.enter(guard, ticket)
-        except Interrupted:
-            return False  # Asked from within a change of this lock: not now.
-        if not entered:
-            ticket.state = State.DONE
-        return entered
-
-    def release_guard(self, guard: Guard) -> None:
-        """Give back what the guard holds."""
-        self._monitor.leave(guard)
-
-    def downgrade_guard(self, guard: Guard) -> None:
-        """Make the guard a reader, or what it was before its upgrade."""
-        self._monitor.downgrade(guard)
-
-    # -- the slow path -----------------------------------------------------------------------------------------
-
-    def _block(self, ticket: Ticket, timeout: float | None) -> None:
-        if timeout is not None and timeout <= 0:
-            self._monitor.ask(self._monitor.refuse, ticket)
-            self._time_out(ticket, _NOW)
-        backend = self._blocking()
-        clock = self._monitor.clock
-        started = clock()
-        waiter = backend.new_sync_waiter(self._prepare(ticket, backend))
-        ticket.waiter = waiter
-        if not block(acquisition(self._monitor, ticket, timeout, clock), waiter):
-            self._time_out(ticket, clock() - started)
-
-    async def _suspend(self, backend: AsyncBackend, ticket: Ticket, timeout: float | None) -> None:
-        if timeout is not None and timeout <= 0:
-            self._monitor.ask(self._monitor.refuse, ticket)
-            self._time_out(ticket, _NOW)
-        started = backend.clock()
-        waiter = backend.new_async_waiter(self._prepare(ticket, backend))
-        ticket.waiter = waiter
-        if not await suspend(acquisition(self._monitor, ticket, timeout, backend.clock), waiter):
-            self._time_out(ticket, backend.clock() - started)
-
-    def _prepare(self, ticket: Ticket, backend: Backend) -> Callable[[], None]:
-        patience = self._policy.patience
-        ticket.patience = backend.patience if patience is None else patience
-        monitor = self._monitor
-        return lambda: monitor.tell(monitor.undelivered, ticket)
-
-    def _time_out(self, ticket: Ticket, waited: float) -> NoReturn:
-        raise LockTimeout(self, ticket.mode, waited, self._monitor.holders())
-
-    # -- runtimes ----------------------------------------------------------------------------------------------
-
-    def _blocking(self) -> SyncBackend:
-        if self._only is None:
-            return _runtimes.blocking()
-        if isinstance(self._only, SyncBackend):
-            return self._only
-        raise self._excluded("a thread")
-
-    def _suspending(self) -> AsyncBackend:
-        only = self._only
-        if isinstance(only, AsyncBackend) and only.running():
-            return only
-        running = _runtimes.running()
-        if running is None:
-            raise RuntimeError(
-                "no task of a known event loop runs here; use 'async with' inside asyncio or trio, and 'with' elsewhere"
-            )
-        if only is not None:
-            raise self._excluded(f"a task of {running.name!r}")
-        return running
-
-    def _excluded(self, who: str) -> RuntimeError:
-        assert self._only is not None
-        return RuntimeError(
-            f"{who} may not wait for {self!r}: it was made with backend={self._only.name!r}; "
-            "make it with backend='auto' to let every runtime wait"
-        )
-
-
-def _ticket_for(guard: Guard) -> Ticket:
-    task = _runtimes.current_task()
-    return Ticket(guard.wanted, current.thread, None if task is None else weakref.ref(task))
-
-
-def _holds(guard: Guard, asking: Ticket) -> bool:
-    held = guard.ticket
-    return held is not None and held.state is State.HELD and held.task is asking.task and held.thread is asking.thread
+def _known(what: str, value: str, known: tuple[Any, ...]) -> Any:
+    if value not in known:
+        raise ValueError(f"unknown {what} {value!r}; the known ones are {', '.join(map(repr, known))}")
+    return value

@@ -1,42 +1,49 @@
 """The engine behind its mutex: one critical section per event, and the wake-ups after it.
 
-**Marking and waking are two things.** An event marks winners under the mutex; they are woken after it has been left, so that
-no thread is woken only to bump into it, and no foreign code runs inside.
+**Marking and waking are two things.** An event marks winners under the mutex; they are woken after it has been left, so
+that no thread wakes only to bump into it, and no foreign code runs inside.
 
 **Code that interrupts its own thread inside the mutex must not block on it.** The collector destroys a parked coroutine
-there, a signal handler releases a guard there: a plain mutex would deadlock with itself. Hence the mutex is re-entrant,
-and ``inside`` tells the intruder that the engine is between two states. What needs no answer (a release, a withdrawal)
-is then *deferred*: the interrupted section applies it before it leaves. What needs one cannot be had.
+there, a signal handler releases a guard there: a plain mutex would deadlock with itself. Hence the mutex is
+re-entrant, and ``inside`` tells the intruder that the engine is between two states. What needs no answer (a release, a
+withdrawal) is then *deferred*: the interrupted section applies it before it leaves. What needs one cannot be had.
 ``inside`` is cleared before the deferred are looked at, so that whoever comes later helps itself.
+
+**A fork copies the mutex, perhaps locked by a thread that the child does not have.** The fork generation is compared
+before the mutex is touched; a child starts over with a new one (see `rwlocks._fork`).
 """
 
 from __future__ import annotations
 
 import threading
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, final
 
-from rwlocks import _runtimes
+from rwlocks import _events, _fork, _nesting
 from rwlocks._engine import Engine
 from rwlocks._errors import GuardStateError, NotHeldError
-from rwlocks._stats import Holder, LockStatistics, Waiter
+from rwlocks._fork import last as _forks
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
 
 if TYPE_CHECKING:
+    import weakref
     from collections.abc import Callable
 
     from rwlocks._engine import Wakes
+    from rwlocks._types import Deadlocks
     from rwlocks.policies import Policy
 
-__all__ = ["Interrupted", "Monitor", "Seat"]
+__all__ = ["Interrupted", "Monitor", "Seat", "Step", "Totals"]
 
 WAITING: Final = State.WAITING
 HELD: Final = State.HELD
 DONE: Final = State.DONE
 
-
 T = TypeVar("T")
+
+Step: TypeAlias = "Callable[[Ticket, float], Wakes]"
+"""One or more engine events for a ticket at a time, under the mutex."""
 
 
 class Seat(Protocol):
@@ -45,145 +52,258 @@ class Seat(Protocol):
     ticket: Ticket | None
 
 
+class Watcher(Protocol):
+    """Somebody who wants to know when a mode can be had."""
+
+    def notice(self) -> bool:
+        """Look, under the mutex; True once it has what it waits for."""
+        ...
+
+    def ring(self) -> None:
+        """Tell those who wait, after the mutex has been left."""
+        ...
+
+
+@final
+class Totals:
+    """What `statistics` counts beside the engine, changed under the mutex only."""
+
+    __slots__ = ("cancellations", "contended", "longest_wait", "rounds", "timeouts")
+
+    def __init__(self) -> None:
+        self.contended = self.timeouts = self.cancellations = self.rounds = 0
+        self.longest_wait = 0.0
+
+
 @final
 class Monitor:
     """All access to one engine. Every method may be called from any thread."""
 
     __slots__ = (
         "__weakref__",
-        "cancellations",
+        "abandoned",
         "clock",
-        "contended",
+        "deadlocks",
         "deferred",
         "engine",
+        "generation",
         "inside",
-        "longest_wait",
+        "lock",
         "mutex",
         "observed_since",
-        "timeouts",
+        "recovered",
+        "reentrant",
+        "totals",
+        "watchers",
     )
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(
+        self, policy: Policy, lock: weakref.ref[Any], *, reentrant: bool = False, deadlocks: Deadlocks = "raise"
+    ) -> None:
         self.engine = Engine(policy)
+        self.lock = lock
+        self.reentrant = reentrant
+        self.deadlocks: Deadlocks = deadlocks
+        self.engine.nesting = reentrant or deadlocks == "strict"
         self.mutex = threading.RLock()
         self.inside = False
-        self.deferred: list[tuple[Callable[[Ticket, float], Wakes], Ticket]] = []
+        self.deferred: list[tuple[Step, Ticket]] = []
         self.clock: Callable[[], float] = monotonic
-        self.contended = 0
-        self.timeouts = 0
-        self.cancellations = 0
-        self.longest_wait = 0.0
+        self.totals = Totals()
         self.observed_since: float | None = None
+        """When the present contention began: every hold that read no clock is older."""
+        self.abandoned = False
+        """Whether some hold's guard was dropped; set by finalisers, which take no lock."""
+        self.recovered = False
+        """Whether a fork has cut off a writer."""
+        self.generation = _forks.generation
+        self.watchers: list[Watcher] = []
+        """Those who want to know when a mode can be had, and do not know yet."""
 
     # -- the fast path -----------------------------------------------------------------------------------------
 
-    def enter(self, seat: Seat, ticket: Ticket) -> bool:
-        """Take the seat and, if the policy lets a newcomer in, the lock.
+    def enter(self, seat: Seat, ticket: Ticket, attempt: Step) -> bool:
+        """Take the seat and, if the policy lets a newcomer in, the lock. ``attempt`` decides the hard cases.
 
         Raises GuardStateError if the seat is taken.
         """
         wakes: Wakes | None = None
+        if self.generation != _forks.generation:
+            _fork.recover(self)
         with self.mutex:
             if self.inside:
                 raise Interrupted(_BUSY)
             self.inside = True
             try:
                 seated = seat.ticket
-                entered = False
                 if seated is None or seated.state is DONE:
                     seated = None
                     seat.ticket = ticket
-                    entered = self.engine.enter(ticket, self.clock)
-                    if not entered:
-                        wakes = self.engine.request(ticket, self.clock(), wait=False)
-                        entered = ticket.state is HELD
+                    if not self.engine.enter(ticket, self.clock):
+                        wakes = attempt(ticket, self.clock())
             finally:
                 self.inside = False
             if self.deferred:
                 wakes = (wakes or []) + self._apply_deferred()
+            entered = ticket.state is HELD
+            rung = self._notice() if self.watchers else None
         if wakes:
             self.wake(wakes)
+        if rung:
+            self._ring(rung)
         if seated is not None:
             raise _seat_is_taken(seated)
+        if _events.observer is not None and entered:
+            _events.tell("grant", self.lock(), ticket)
         return entered
 
     def leave(self, seat: Seat) -> None:
         """Release what the seat holds. Raises NotHeldError if that is nothing."""
         wakes: Wakes | None = None
+        if self.generation != _forks.generation:
+            _fork.recover(self)
         with self.mutex:
             ticket = seat.ticket
             if ticket is None or ticket.state is not HELD:
                 raise NotHeldError(_not_held(ticket))
             if ticket is self.engine.upgrading:
                 raise GuardStateError("an upgrade of this guard is being waited for; cancel that first")
+            seat.ticket = None
             if self.inside:
-                seat.ticket = None
                 self.deferred.append((self.release, ticket))
                 return
             self.inside = True
             try:
-                seat.ticket = None
-                if not self.engine.leave(ticket, self.clock):
-                    wakes = self.engine.release(ticket, self.clock())
+                if self.reentrant or not self.engine.leave(ticket, self.clock):
+                    wakes = self.release(ticket, self.clock())
             finally:
                 self.inside = False
             if self.deferred:
                 wakes = (wakes or []) + self._apply_deferred()
+            rung = self._notice() if self.watchers else None
         if wakes:
             self.wake(wakes)
+        if rung:
+            self._ring(rung)
+        if _events.observer is not None:
+            _events.tell("release", self.lock(), ticket)
 
     def downgrade(self, seat: Seat) -> None:
         """Make the seat a reader, or what it was before its upgrade.
 
         Raises NotHeldError if it holds nothing, GuardStateError if it reads already.
         """
+        if self.generation != _forks.generation:
+            _fork.recover(self)
         with self.mutex:
             ticket = seat.ticket
             if ticket is None or ticket.state is not HELD:
                 raise NotHeldError("this guard holds nothing, so that there is nothing to downgrade; acquire it first")
             if ticket.mode is Mode.READ:
                 raise GuardStateError("this guard reads already; there is nothing to downgrade")
+            if ticket is self.engine.upgrading:
+                raise GuardStateError("an upgrade of this guard is being waited for; cancel that first")
             if self.inside:
                 self.deferred.append((self.become_reader, ticket))
                 return
             wakes = self._apply(self.become_reader, ticket)
+            rung = self._notice()
         self.wake(wakes)
+        self._ring(rung)
 
     # -- everything else ---------------------------------------------------------------------------------------
 
-    def ask(self, step: Callable[[Ticket, float], Wakes], ticket: Ticket) -> State:
-        """One event, and what has become of its ticket. Raises RuntimeError if it interrupts this very mutex."""
+    def ask(self, step: Step, ticket: Ticket, outcome: Callable[[Ticket], State]) -> State:
+        """One event, and what has come of it. Raises RuntimeError if it interrupts this very mutex."""
+        if self.generation != _forks.generation:
+            _fork.recover(self)
         with self.mutex:
             if self.inside:
                 raise Interrupted(_BUSY)
             wakes = self._apply(step, ticket)
-            state = ticket.state
+            state = outcome(ticket)
+            rung = self._notice()
         self.wake(wakes)
+        self._ring(rung)
         return state
 
-    def tell(self, step: Callable[[Ticket, float], Wakes], ticket: Ticket) -> None:
+    def tell(self, step: Step, ticket: Ticket) -> None:
         """One event whose outcome nobody needs; applied later if it interrupts this very mutex."""
+        if self.generation != _forks.generation:
+            _fork.recover(self)
         with self.mutex:
             if self.inside:
                 self.deferred.append((step, ticket))
                 return
             wakes = self._apply(step, ticket)
+            rung = self._notice()
         self.wake(wakes)
+        self._ring(rung)
 
     def wake(self, tickets: Wakes) -> None:
         """Deliver; a waiter that can never run again is withdrawn, and the next one served."""
         for ticket in tickets:
             if not ticket.waiter.wake():
                 self.tell(self.undelivered, ticket)
+            elif _events.observer is not None and ticket.state is HELD:
+                _events.tell("grant", self.lock(), ticket)
+
+    def look(self, what: Callable[[float], T]) -> T:
+        """Read in one section, so that an intruder's release waits until the reading is done.
+
+        An intruder that looks itself is answered at once, and may see the change that it interrupts half done.
+        """
+        wakes: Wakes = []
+        if self.generation != _forks.generation:
+            _fork.recover(self)
+        with self.mutex:
+            if self.inside:
+                return what(self.clock())
+            self.inside = True
+            try:
+                seen = what(self.clock())
+            finally:
+                self.inside = False
+            if self.deferred:
+                wakes = self._apply_deferred()
+        self.wake(wakes)
+        return seen
+
+    def watch(self, watcher: Watcher) -> None:
+        """Let it look now, and from now on after every change until it has what it waits for."""
+        with self.mutex:
+            others = [w for w in self.watchers if w is not watcher]
+            rung = watcher.notice()
+            self.watchers = others if rung else [*others, watcher]
+        if rung:
+            watcher.ring()
+
+    def unwatch(self, watcher: Watcher) -> None:
+        with self.mutex:
+            self.watchers = [w for w in self.watchers if w is not watcher]
+
+    def _notice(self) -> list[Watcher]:
+        rung = [watcher for watcher in self.watchers if watcher.notice()]
+        if rung:
+            self.watchers = [watcher for watcher in self.watchers if watcher not in rung]
+        return rung
+
+    def _ring(self, watchers: list[Watcher]) -> None:
+        for watcher in watchers:
+            watcher.ring()
 
     def rouse(self) -> None:
-        """Let everybody who waits look at the clock again: a manual one was moved."""
+        """Let everybody who waits look again: a manual clock was moved, or a hold was abandoned."""
+        if self.generation != _forks.generation:
+            _fork.recover(self)
         with self.mutex:
             waiting = self.engine.queue()
+            if self.engine.upgrading is not None:
+                waiting.append(self.engine.upgrading)
         for ticket in waiting:
             ticket.waiter.wake()
 
-    def _apply(self, step: Callable[[Ticket, float], Wakes], ticket: Ticket) -> Wakes:
+    def _apply(self, step: Step, ticket: Ticket) -> Wakes:
         self.inside = True
         try:
             wakes = step(ticket, self.clock())
@@ -202,149 +322,31 @@ class Monitor:
                 self.inside = False
         return wakes
 
-    # -- steps: engine events with their bookkeeping -------------------------------------------------------------
-
-    def queue(self, ticket: Ticket, now: float) -> Wakes:
-        """Ask for the lock and wait for it."""
-        wakes = self.engine.request(ticket, now)
-        if ticket.state is WAITING:
-            self._contend(now)
-        return wakes
+    # -- steps that need no waiter -------------------------------------------------------------------------------
 
     def release(self, ticket: Ticket, now: float) -> Wakes:
-        """A release that was put off; what was put off before it may have ended the hold."""
-        return self.engine.release(ticket, now) if ticket.state is HELD else []
+        """The hold ends; what its owner took inside of it goes on. Something put off earlier may have ended it."""
+        if ticket.state is not HELD:
+            return []
+        if ticket.inner or ticket.outer is not None:
+            return _nesting.release(self.engine, ticket, now)
+        return self.engine.release(ticket, now)
 
     def become_reader(self, ticket: Ticket, now: float) -> Wakes:
-        """A downgrade that may have been put off, as `release`."""
-        return self.engine.downgrade(ticket, now) if ticket.state is HELD and ticket.mode is not Mode.READ else []
-
-    def refuse(self, ticket: Ticket, now: float) -> Wakes:
-        """A request that had no time to wait was not let in at once."""
-        self.timeouts += 1
-        ticket.state = DONE
-        return []
-
-    def resume(self, ticket: Ticket, now: float) -> Wakes:
-        """The waiter runs again: it learns of its grant, or claims what it was poked for."""
-        wakes = self.engine.claim(ticket, now)
-        if ticket.state is not WAITING:
-            ticket.delivered = True
-            self._settle(ticket, now)
-        return wakes
-
-    def expire(self, ticket: Ticket, now: float) -> Wakes:
-        """The waiter's time is up: it claims a last time, and withdraws only if that is refused."""
-        wakes = self.resume(ticket, now)
-        if ticket.state is WAITING:
-            self.timeouts += 1
-            self._settle(ticket, now)
-            wakes += self.engine.withdraw(ticket, now)
-        return wakes
-
-    def cancel(self, ticket: Ticket, now: float) -> Wakes:
-        """The waiter was cancelled or interrupted; a grant that was faster is passed on."""
-        if ticket.state is WAITING or ticket.state is HELD:
-            self.cancellations += 1
-            self._settle(ticket, now)
-        return self.engine.withdraw(ticket, now)
+        """The writer goes on as a reader, or as what it was before its upgrade. May have been put off, as `release`."""
+        if ticket.state is not HELD or ticket.mode is Mode.READ:
+            return []
+        if ticket.inner or ticket.outer is not None:
+            return _nesting.downgrade(self.engine, ticket, now)
+        return self.engine.downgrade(ticket, now)
 
     def undelivered(self, ticket: Ticket, now: float) -> Wakes:
         """The waiter's loop has ended with news for it under way."""
+        if ticket.base is not None and not (ticket.delivered and ticket is self.engine.writer):
+            return self.engine.withdraw_upgrade(ticket, now)
         if ticket.delivered and ticket.state is HELD:
             return []
         return self.engine.withdraw(ticket, now)
-
-    def _contend(self, now: float) -> None:
-        self.contended += 1
-        if self.engine.contended == 1:
-            self.observed_since = now
-
-    def _settle(self, ticket: Ticket, now: float) -> None:
-        """Its wait is over, one way or the other."""
-        if ticket.arrival:
-            self.longest_wait = max(self.longest_wait, now - ticket.wanted)
-        # The waiter knows its ticket, for news that get lost: break the cycle, so that no collector is needed.
-        ticket.waiter = _AWAKE
-
-    # -- looking -----------------------------------------------------------------------------------------------
-
-    def locked(self) -> Mode | None:
-        with self.mutex:
-            return self.engine.locked()
-
-    def parked(self) -> int:
-        """How many wait, a pending upgrade included."""
-        return self.engine.contended
-
-    def holders(self) -> tuple[Holder, ...]:
-        return self._look(self._holders)
-
-    def statistics(self) -> LockStatistics:
-        return self._look(self._statistics)
-
-    def _look(self, what: Callable[[float], T]) -> T:
-        """Read in one section, so that an intruder's release waits until the reading is done.
-
-        An intruder that looks itself is answered at once, and may see the change that it interrupts half done.
-        """
-        wakes: Wakes = []
-        with self.mutex:
-            if self.inside:
-                return what(self.clock())
-            self.inside = True
-            try:
-                seen = what(self.clock())
-            finally:
-                self.inside = False
-            if self.deferred:
-                wakes = self._apply_deferred()
-        self.wake(wakes)
-        return seen
-
-    def _holders(self, now: float) -> tuple[Holder, ...]:
-        return tuple(self._holder(ticket, now) for ticket in tuple(self.engine.holders))
-
-    def _statistics(self, now: float) -> LockStatistics:
-        engine = self.engine
-        upgrading = engine.upgrading
-        pending = () if upgrading is None else (self._waiter(upgrading, Mode.WRITE, now),)
-        return LockStatistics(
-            mode=engine.locked(),
-            readers=engine.readers,
-            upgradables=int(engine.upgradable is not None),
-            writers=int(engine.writer is not None),
-            waiting_readers=engine.waiting[Mode.READ].length,
-            waiting_upgradables=engine.waiting[Mode.UPGRADABLE].length,
-            waiting_writers=engine.waiting[Mode.WRITE].length,
-            pending_upgrades=len(pending),
-            holders=self._holders(now),
-            waiters=pending + tuple(self._waiter(t, t.mode, now) for t in engine.queue()),
-            acquisitions=engine.acquisitions,
-            contended=self.contended,
-            timeouts=self.timeouts,
-            cancellations=self.cancellations,
-            longest_wait=self.longest_wait,
-        )
-
-    def _holder(self, ticket: Ticket, now: float) -> Holder:
-        if ticket.since is None:
-            # Its acquisition read no clock, so that nobody waited then: it is older than the present contention.
-            since = self.observed_since if self.engine.contended else None
-            ticket.since = now if since is None else since
-        return Holder(ticket.mode, _owner_name(ticket), ticket.thread.ident, now - ticket.since, not ticket.delivered)
-
-    def _waiter(self, ticket: Ticket, mode: Mode, now: float) -> Waiter:
-        pending = ticket is self.engine.upgrading
-        return Waiter(
-            mode,
-            _owner_name(ticket),
-            ticket.thread.ident,
-            now - ticket.wanted,
-            granted=False,
-            poked=not pending and ticket.poked,
-            spent=pending or now - ticket.wanted >= ticket.patience,
-        )
 
 
 @final
@@ -356,30 +358,6 @@ _BUSY: Final = (
     "a signal handler or finaliser asked for the lock while the code it interrupted was changing that very lock; "
     "only release there, or move the work out of the handler"
 )
-
-
-@final
-class _Awake:
-    """Stands in for a waiter that no longer waits; late wake-ups are welcome."""
-
-    __slots__ = ()
-
-    def lost(self) -> bool:
-        return False
-
-    def wake(self) -> bool:
-        return True
-
-
-_AWAKE: Final = _Awake()
-
-
-def _owner_name(ticket: Ticket) -> str:
-    if ticket.task is None:
-        name: str = ticket.thread.name()
-        return name
-    task = ticket.task()
-    return "a task that has ended" if task is None else _runtimes.task_name(task)
 
 
 def _seat_is_taken(ticket: Ticket) -> GuardStateError:

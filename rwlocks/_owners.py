@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import final
+from typing import TYPE_CHECKING, final
 
-__all__ = ["ThreadIdentity", "current"]
+from rwlocks import _runtimes
+
+if TYPE_CHECKING:
+    from rwlocks._ticket import Ticket
+
+__all__ = ["ThreadIdentity", "current", "has_ended", "owner_name"]
 
 
 @final
@@ -52,3 +57,22 @@ class _Current(threading.local):
 
 current = _Current()
 """``current.thread`` is the identity of the calling thread."""
+
+
+def has_ended(ticket: Ticket) -> bool:
+    """Whether the task or thread that asked is no more: what it holds is nobody's."""
+    if ticket.task is None:
+        return bool(ticket.thread.ended())
+    task = ticket.task()
+    return task is None or _runtimes.task_has_ended(task)
+
+
+def owner_name(ticket: Ticket) -> str:
+    """What a user would call the owner of a request or a hold."""
+    task = None if ticket.task is None else ticket.task()
+    if task is not None:
+        return _runtimes.task_name(task)
+    if ticket.task is not None:
+        return "a task that has ended"
+    name: str = ticket.thread.name()
+    return name

@@ -97,6 +97,13 @@ class AsyncBackend(_Common, Protocol):
         """Whether a task of this runtime runs on the calling thread, so that it could be parked here."""
         ...
 
+    def loop_runs_here(self) -> bool:
+        """Whether a loop of this runtime runs on the calling thread, also outside of its tasks, as in a callback.
+
+        Obligation: raises nothing and takes no lock.
+        """
+        ...
+
     def current_task(self) -> object | None:
         """The task that runs on the calling thread, an object that can be referenced weakly; None outside of one.
 
@@ -106,6 +113,10 @@ class AsyncBackend(_Common, Protocol):
 
     def task_name(self, task: object) -> str | None:
         """What a user would call that task; None if it is no task of this runtime."""
+        ...
+
+    def has_ended(self, task: object) -> bool:
+        """Whether that task, one of this runtime, has run to its end."""
         ...
 
     def clock(self) -> float:
@@ -127,8 +138,9 @@ class AsyncBackend(_Common, Protocol):
 
 @runtime_checkable
 class WatchingBackend(AsyncBackend, Protocol):
-    """A runtime that can also wait for a descriptor, and so for news from other processes. Optional: the waits of a process
-    lock on other runtimes look at the clock instead, twenty times a second.
+    """A runtime that can also wait for a descriptor, and so for news from other processes.
+
+    Optional: the waits of a process lock on other runtimes look at the clock instead, twenty times a second.
     """
 
     def loop(self) -> object:

@@ -23,11 +23,12 @@ _BUILT_IN: Final = {
     "anyio": "rwlocks.backends._anyio",
 }
 _loaded: dict[str, Backend] = {}
+_threads: SyncBackend | None = None
 
 # Runtime modules that have not been imported so far, and the backends that know their tasks.
 _unseen: dict[str, str] = {"asyncio": "asyncio", "trio": "anyio"}
 
-# The loaded backends that know tasks. asyncio's comes before anyio's, which speaks for trio but understands asyncio too.
+# The loaded backends that know tasks; asyncio's before anyio's, which speaks for trio but understands asyncio, too.
 _with_tasks: tuple[AsyncBackend, ...] = ()
 
 
@@ -47,8 +48,14 @@ def backend_named(backend: str | Backend) -> Backend:
 
 def blocking() -> SyncBackend:
     """The backend of plain threads."""
+    return _threads or _load_threads()
+
+
+def _load_threads() -> SyncBackend:
+    global _threads  # noqa: PLW0603  a cache: a protocol takes 13 microseconds to check an instance on 3.11
     backend = backend_named("threading")
     assert isinstance(backend, SyncBackend)
+    _threads = backend
     return backend
 
 
@@ -74,6 +81,17 @@ def current_task() -> object | None:
     return None
 
 
+def loop_runs_here() -> bool:
+    """Whether an event loop runs on the calling thread, in a task or between tasks."""
+    _notice_runtimes()
+    return any(backend.loop_runs_here() for backend in _with_tasks)
+
+
+def task_has_ended(task: object) -> bool:
+    """Whether a task, of whatever runtime, has run to its end."""
+    return any(backend.has_ended(task) for backend in _with_tasks)
+
+
 def task_name(task: object) -> str:
     """What a user would call that task."""
     for backend in _with_tasks:
@@ -84,13 +102,12 @@ def task_name(task: object) -> str:
 
 
 def _notice_runtimes() -> None:
-    global _unseen
+    global _unseen  # noqa: PLW0603  replaced, never changed: other threads may be reading it
     for module, name in _unseen.items():
         found = modules.get(module)
         # A module that is still being imported has no tasks yet, and touching it could deadlock the import.
         if found is not None and not getattr(found.__spec__, "_initializing", False):
             backend_named(name)
-            # Replaced, not changed: other threads may be looking through it.
             _unseen = {other: its for other, its in _unseen.items() if other != module}
 
 
@@ -120,7 +137,7 @@ def _load(name: str) -> Backend:
 
 
 def _remember(name: str, backend: Backend) -> Backend:
-    global _with_tasks
+    global _with_tasks  # noqa: PLW0603  replaced, never changed: other threads may be reading it
     known = _loaded.setdefault(name, backend)
     if isinstance(backend, AsyncBackend) and backend not in _with_tasks:
         # Sorted, so that the answer does not depend on who was loaded first.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rwlocks._types import Mode
+from rwlocks._types import Mode  # noqa: TC001  named tuples are often inspected for the types of their fields
 
 __all__ = ["Holder", "LockStatistics", "Waiter"]
 
@@ -19,8 +19,16 @@ class Holder(NamedTuple):
     """Identifier of the thread, as `threading.get_ident` gives it."""
     age: float
     """Seconds held; a lower bound if nobody had to wait so far, because an undisputed acquisition reads no clock."""
+    abandoned: bool
+    """The guard was dropped, so that nobody can release this hold; `RWLock.forget` can drop it."""
     granted: bool
     """True from the grant until the owner has resumed; a busy event loop may take its time."""
+    hold: object
+    """Tells this hold from all others; for `RWLock.forget`."""
+
+    def __repr__(self) -> str:
+        flags = ", abandoned" * self.abandoned + ", granted, not resumed" * self.granted
+        return f"<Holder {self.mode.value} by {self.owner}, for {self.age:.3g} s{flags}>"
 
 
 class Waiter(NamedTuple):
@@ -69,3 +77,5 @@ class LockStatistics(NamedTuple):
     """Total of requests that were cancelled or interrupted while they waited."""
     longest_wait: float
     """Seconds that the longest wait has taken so far, whether it was granted or given up."""
+    rounds: int
+    """Total of rounds in which an `acquire_all` was refused here, gave all back and queued here."""

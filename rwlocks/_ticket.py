@@ -36,7 +36,11 @@ class Deliverable(Protocol):
 
 @final
 class Ticket:
-    """One request, then one hold. ``thread`` and ``task`` say whose, the engine never looks at them.
+    """One request, then one hold.
+
+    ``thread`` is the `ThreadIdentity` that asked and ``task`` a weak reference to its task, if there was one.
+    ``owner`` is the one of them that counts, or an object of its own for a hold that is nobody's; the engine compares
+    it and never looks inside.
 
     The defaults stand in the class and the instance has no slots, because most tickets live and die with the three
     attributes of ``__init__`` and a state: that makes an undisputed acquisition a tenth cheaper.
@@ -45,6 +49,8 @@ class Ticket:
     state: State = State.NEW
     arrival: int = 0
     """Rank among the waiters of this lock; 0 until it first had to queue, then kept for good."""
+    asked: float | None = None
+    """When it first asked for this lock, if that was before this request: an `acquire_all` asks again and again."""
     since: float | None = None
     """When it was granted; None when that needed no clock."""
     base: Mode | None = None
@@ -57,6 +63,20 @@ class Ticket:
     """Told that the lock is free, and has not yet come to claim it."""
     spent: bool = False
     """Its patience is over: no newcomer may overtake it."""
+    beside: Ticket | None = None
+    """The next hold of the same owner."""
+    abandoned: bool = False
+    """The guard of this hold was dropped: nobody can release it any more."""
+    refusal: Exception | None = None
+    """Why waiting would have been, or has become, hopeless."""
+    blocks: bool = False
+    """Whether its waiter blocks the whole thread."""
+    outer: Ticket | None = None
+    """The hold of the same owner that this one is nested in; only of a reentrant lock."""
+    inner: tuple[Ticket, ...] = ()
+    """The holds that are nested in this one."""
+    detached: bool = False
+    """Its owner has given it up, so that somebody else can release it."""
 
     # Set when the ticket first queues, or when its hold upgrades.
     wanted: float
@@ -72,3 +92,4 @@ class Ticket:
         self.mode = mode
         self.thread = thread
         self.task = task
+        self.owner = thread if task is None else task

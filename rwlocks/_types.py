@@ -5,10 +5,11 @@ from __future__ import annotations
 import enum
 from typing import Literal, TypeAlias
 
-__all__ = ["BackendName", "Checkpoint", "Mode", "PolicyName"]
+__all__ = ["BackendName", "Checkpoint", "Deadlocks", "Mode", "PolicyName"]
 
 PolicyName: TypeAlias = Literal["reader-pref", "writer-pref", "fifo", "phase-fair"]
 BackendName: TypeAlias = Literal["auto", "threading", "asyncio", "anyio"]
+Deadlocks: TypeAlias = Literal["raise", "strict", "cycles"]
 Checkpoint: TypeAlias = Literal["auto", "always", "never"]
 
 

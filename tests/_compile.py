@@ -16,7 +16,10 @@ WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wconversion"]
 
 
 def compiled(output: Path, *sources: str, flags: tuple[str, ...] = ()) -> Path:
-    """The program or library made of these files of the native core and of ``tests/native``. Skips without a compiler."""
+    """The program or library made of these files, of the native core and of ``tests/native``.
+
+    Skips the test without a compiler.
+    """
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None or not CSRC.is_dir():
         pytest.skip("needs a C compiler and the sources of the native core")

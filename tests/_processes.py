@@ -7,11 +7,11 @@ forkserver alike.
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import sys
 import time
-from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, final
 
 import pytest
@@ -23,13 +23,26 @@ if not sys.platform.startswith("linux"):
     pytest.skip("process locks are for Linux", allow_module_level=True)
 pytest.importorskip("rwlocks.backends.process._fast", reason="built without the native core")
 
-from rwlocks.backends.process._core import Hold
-from rwlocks.backends.process._core import ProcessCore as ProcessCore
+from rwlocks.backends.process._core import Hold, ProcessCore
 from rwlocks.backends.process._segment import NO_BOUND, Config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.process import BaseProcess
+
+__all__ = [
+    "FORK",
+    "MODES",
+    "RECOVERY",
+    "Actor",
+    "Cast",
+    "ProcessCore",
+    "config",
+    "take",
+    "try_take",
+    "until",
+    "waiting",
+]
 
 ORDERS = {Order.READERS_FIRST: 0, Order.WRITERS_FIRST: 1, Order.ARRIVAL: 2}
 MODES = {"R": Mode.READ, "U": Mode.UPGRADABLE, "W": Mode.WRITE}
@@ -38,9 +51,7 @@ RECOVERY = 0.5
 """Seconds within which a waiter has to get what a dead process held; 0.1 on a machine with nothing else to do."""
 
 
-def config(
-    policy: str | Policy = "fifo", *, processes: int = 64, holds: int = 128, on_writer_death: int = 0
-) -> Config:
+def config(policy: str | Policy = "fifo", *, processes: int = 64, holds: int = 128, on_writer_death: int = 0) -> Config:
     rules = policy_named(policy)
     wait = rules.max_writer_wait
     return Config(
@@ -79,7 +90,7 @@ def waiting(core: ProcessCore) -> int:
     return sum(not r.held or r.pending for r in core.snapshot().requests)
 
 
-def obey(core: ProcessCore, orders: Connection) -> None:
+def obey(core: ProcessCore, orders: multiprocessing.connection.Connection) -> None:
     """A worker that does as it is told, one order after the other, and says when it is done."""
     hold = Hold()
     while True:

@@ -1,11 +1,11 @@
-"""The Python engine and the C core, driven together: every event goes to both, and both have to give the same answer."""
+"""The Python engine and the C core, driven together: every event goes to both, and both have to answer alike."""
 
 from __future__ import annotations
 
 import ctypes
 from itertools import count
 from math import inf
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from rwlocks._engine import Engine, State, Ticket
 from rwlocks._types import Mode
@@ -30,25 +30,24 @@ WAITING, HELD = 1, 2
 PENDING, POKED, SPENT, LOST = 0x40, 0x80, 0x100, 0x200
 
 u32, u64, i64 = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int64
-Fields = list[tuple[str, Any]]
 
 
 class CPolicy(ctypes.Structure):
-    _fields_: ClassVar[Fields] = [
+    _fields_ = (
         ("after_write", u32),
         ("while_reading", u32),
         ("max_batch", u64),
         ("max_consecutive_writers", u64),
         ("max_writer_wait", u64),
-    ]
+    )
 
 
 class CLine(ctypes.Structure):
-    _fields_: ClassVar[Fields] = [("head", u32), ("tail", u32), ("length", u32), ("spent", u32)]
+    _fields_ = (("head", u32), ("tail", u32), ("length", u32), ("spent", u32))
 
 
 class CState(ctypes.Structure):
-    _fields_: ClassVar[Fields] = [
+    _fields_ = (
         ("gate", u32),
         ("passes", u32),
         ("dirty", u32),
@@ -69,11 +68,11 @@ class CState(ctypes.Structure):
         ("free", u32),
         ("waiting", CLine * 3),
         ("young", CLine),
-    ]
+    )
 
 
 class CRecord(ctypes.Structure):
-    _fields_: ClassVar[Fields] = [
+    _fields_ = (
         ("word", u32),
         ("grant", u32),
         ("slot", u32),
@@ -88,7 +87,7 @@ class CRecord(ctypes.Structure):
         ("bell", u32),
         ("delivered", u32),
         ("reserved", u32 * 10),
-    ]
+    )
 
 
 class Library:
@@ -167,7 +166,7 @@ class Twins:
         self, mode: Mode, patience: float, slot: int = 0, *, wait: bool = True, like: Ticket | None = None
     ) -> Ticket:
         """``like``: a ticket withdrawn before, whose first arrival the new one keeps."""
-        ticket = Ticket(mode)
+        ticket = Ticket(mode, object())
         ticket.task = next(self._numbers)
         ticket.patience = patience
         ticket.waiter = Sleeper()
@@ -190,7 +189,7 @@ class Twins:
 
     def enter(self, mode: Mode, slot: int = 0) -> None:
         """The engine's short cut, and the core's; either may leave the decision to a full request."""
-        ticket = Ticket(mode)
+        ticket = Ticket(mode, object())
         ticket.task = next(self._numbers)
         ticket.waiter = Sleeper()
         contended = self.engine.contended
@@ -233,13 +232,11 @@ class Twins:
 
     def upgrade(self, ticket: Ticket, *, wait: bool = True) -> None:
         engine = self.engine
-        if engine.upgrading is not None or (
-            engine.upgradable is not None and engine.upgradable is not ticket
-        ):
+        if engine.upgrading is not None or (engine.upgradable is not None and engine.upgradable is not ticket):
             # The engine leaves this to its caller; across processes only the core can see it.
             made = self._event(UPGRADE if wait else UPGRADE_NOW, ticket)
             assert self._answer.value == 3
-            self._compare(self.engine._advance(self.now), made)
+            self._compare(self.engine.advance(self.now), made)
             return
         ticket.waiter = Sleeper()
         wakes = self.engine.upgrade(ticket, self.now, wait=wait)
@@ -321,11 +318,10 @@ class Twins:
 
     def _compare_counts(self) -> None:
         state, engine = self.state, self.engine
-        index: dict[Ticket | None, int] = {**self.tickets, None: NIL}
         assert state.readers == engine.readers
-        assert state.upgradable == index[engine.upgradable]
-        assert state.upgrading == index[engine.upgrading]
-        assert state.writer == index[engine.writer]
+        assert state.upgradable == self._index_of(engine.upgradable)
+        assert state.upgrading == self._index_of(engine.upgrading)
+        assert state.writer == self._index_of(engine.writer)
         assert state.contended == engine.contended
         assert state.arrivals == engine.arrivals
         assert self._held_back(state.held_back) == self._held_back(engine.held_back)
@@ -336,6 +332,9 @@ class Twins:
             assert (theirs.length, theirs.spent) == (line.length, engine.spent[mode])
             assert self._walk(theirs.head, 0) == [self.tickets[t] for t in line.everybody()]
         assert self._walk(state.young.head, 2) == [self.tickets[t] for t in engine.young.everybody()]
+
+    def _index_of(self, ticket: Ticket | None) -> int:
+        return NIL if ticket is None else self.tickets[ticket]
 
     def _held_back(self, arrival: int) -> int:
         """How many readers that number holds back; it is reset with the next free lock, if not before."""

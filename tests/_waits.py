@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import signal
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
@@ -18,7 +20,8 @@ from rwlocks import _runtimes as runtimes
 from rwlocks._types import PolicyName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Generator
+    from types import FrameType
 
     from rwlocks import Policy
 
@@ -27,12 +30,16 @@ __all__ = [
     "POLICIES",
     "PURE_LOOPS",
     "AnyGuard",
+    "Interrupt",
     "Parked",
     "fails_in_no_child",
+    "holds",
+    "is_free",
     "jump",
     "lock_on",
     "request",
     "run",
+    "switching_all_the_time",
     "until",
 ]
 
@@ -79,6 +86,20 @@ def request(lock: RWLock, mode: Mode, timeout: float | None = None) -> AnyGuard:
     return lock.write(timeout) if mode is Mode.WRITE else lock.upgradable(timeout)
 
 
+def holds(guard: AnyGuard) -> bool:
+    """Whether it does now, for type checkers that take an attribute to stay what it was."""
+    return guard.held
+
+
+def is_free(lock: RWLock) -> bool:
+    """Whether somebody new can have the lock alone at once."""
+    guard = lock.write()
+    free = guard.try_acquire()
+    if free:
+        guard.release()
+    return free
+
+
 class Parked:
     """A request that was driven by hand until it parked, so that a test can do to its coroutine what it likes."""
 
@@ -120,6 +141,33 @@ async def until(true: Callable[[], bool]) -> None:
         await anyio.sleep(0.0005)
 
 
+class Interrupt:
+    """One KeyboardInterrupt for the main thread, whatever it is doing; for a child process.
+
+    The signal is sent until it was seen: one that comes between the last look at signals and the system call that
+    sleeps is handled only after the sleep.
+    """
+
+    def __init__(self, at_first: Callable[[], object] | None = None) -> None:
+        self._at_first = at_first
+        self._seen = False
+        signal.signal(signal.SIGINT, self._handle)
+
+    def strike(self) -> None:
+        ident = threading.main_thread().ident
+        assert ident is not None
+        while not self._seen:
+            signal.pthread_kill(ident, signal.SIGINT)
+            time.sleep(0.001)
+
+    def _handle(self, _: int, __: FrameType | None) -> None:
+        if not self._seen:
+            self._seen = True
+            if self._at_first is not None:
+                self._at_first()
+            raise KeyboardInterrupt
+
+
 def fails_in_no_child(what: Callable[[], None]) -> None:
     """Run it in the main thread of a process of its own."""
     child = multiprocessing.get_context("spawn").Process(target=what)
@@ -133,7 +181,7 @@ def fails_in_no_child(what: Callable[[], None]) -> None:
 
 
 @contextmanager
-def switching_all_the_time() -> Iterator[None]:
+def switching_all_the_time() -> Generator[None]:
     """Threads take turns after every few instructions."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

@@ -40,8 +40,21 @@ CORE = {
 # Around them, from the inside out. A part may import those of its own ring and of every ring further in.
 RINGS = [
     set(CORE),
-    {"_acquire", "_monitor", "_owners", "_runtimes", "_stats"},
-    {"__init__", "_guards", "_lock"},
+    {
+        "_acquire",
+        "_core",
+        "_deadlock",
+        "_events",
+        "_fork",
+        "_monitor",
+        "_nesting",
+        "_owners",
+        "_runtimes",
+        "_snapshots",
+        "_stats",
+        "_steps",
+    },
+    {"__init__", "_all", "_decorate", "_guards", "_lock", "_views", "_watch"},
     {"testing"},
     {"__main__", "cli"},
 ]

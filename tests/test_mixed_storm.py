@@ -186,7 +186,7 @@ def weather(policy: PolicyName, seconds: float, seed: int, *loops: type[LoopStag
     assert statistics.cancellations <= storm.outcomes["cancelled"]
     assert all(storm.outcomes.values()), f"too quiet a storm to prove anything: {storm.outcomes}"
     assert set(threading.enumerate()) <= before, "a thread is left"
-    lock._monitor.engine.check_invariants()
+    lock._core.monitor.engine.check_invariants()
 
 
 @pytest.mark.usefixtures("frequent_switches")

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-
 from _compile import CORE, compiled
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LOCK = [*CORE, "gate.c", "lock.c", "os_linux.c", "wait_futex.c", "wait_fifo.c"]
 ADDRESS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -39,9 +41,7 @@ def seed() -> int:
 
 @pytest.mark.parametrize("flags", [ADDRESS, THREAD], ids=["address", "thread"])
 @pytest.mark.parametrize("variant", [(), PORTABLE], ids=["futex", "fifo"])
-def test_threads_keep_each_other_out(
-    tmp_path: Path, flags: tuple[str, ...], variant: tuple[str, ...]
-) -> None:
+def test_threads_keep_each_other_out(tmp_path: Path, flags: tuple[str, ...], variant: tuple[str, ...]) -> None:
     program = compiled(tmp_path / "threads", *LOCK, "threads.c", flags=(*flags, *variant))
     run(program, 1000, seed(), BELLS=f"{tmp_path}/bell.")
 

@@ -94,6 +94,19 @@ DYING: dict[str, Callable[[Cast], list[Actor]]] = {
 EXPECTED = {"a reader": False, "a writer": True, "an upgraded writer": True, "a downgraded writer": False}
 
 
+def kill_and_wait(cast: Cast, who: str, mode: Mode) -> None:
+    dying = DYING[who](cast)
+    survivor = cast.actor()
+    survivor.ask(mode)
+    until(lambda: survivor.answered() or waiting(cast.core))
+    for actor in dying:
+        actor.kill()
+    soon(survivor, time.monotonic())
+    if who in EXPECTED:
+        assert cast.core.recovered() is EXPECTED[who]
+    assert survivor.do("release") is None
+
+
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("who", DYING)
 @pytest.mark.parametrize("mode", [READ, WRITE])
@@ -101,16 +114,7 @@ def test_the_next_one_is_in_soon(who: str, mode: Mode) -> None:
     for _ in range(REPEATS):
         cast = Cast(ProcessCore.make(config()))
         try:
-            dying = DYING[who](cast)
-            survivor = cast.actor()
-            survivor.ask(mode)
-            until(lambda: survivor.answered() or waiting(cast.core))
-            for actor in dying:
-                actor.kill()
-            soon(survivor, time.monotonic())
-            if who in EXPECTED:
-                assert cast.core.recovered() is EXPECTED[who]
-            assert survivor.do("release") is None
+            kill_and_wait(cast, who, mode)
         finally:
             cast.end()
 

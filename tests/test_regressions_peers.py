@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import pytest
-from _waits import LOOPS, POLICIES, PURE_LOOPS, fails_in_no_child, jump, lock_on, request, run, until
+from _waits import LOOPS, POLICIES, PURE_LOOPS, Interrupt, fails_in_no_child, jump, lock_on, request, run, until
 
 from rwlocks import LockTimeout, Mode, RWLock
-from rwlocks.testing import ManualClock, wait_until_parked
+from rwlocks.testing import ManualClock, wait_until_parked, wait_until_spent
 
 if TYPE_CHECKING:
     from rwlocks._types import PolicyName
 
-READERS = 3
+READERS: Final = 3
+SOON: Final = 10.0  # seconds until a thread gives up, so that a test fails instead of hanging
 
 
 def parked_behind_a_writer(policy: PolicyName) -> int:
@@ -35,7 +33,7 @@ def test_finding_2_cancel_a_queued_writer_and_the_readers_behind_it_go_in_at_onc
 
     async def scenario() -> None:
         lock = lock_on(loop, policy)
-        holder = await lock.read()
+        holder = (await lock.read()).detach()
         readers = [lock.read() for _ in range(READERS)]
         writer = lock.write()
         scope = anyio.CancelScope()
@@ -75,7 +73,7 @@ def test_finding_2_time_out_a_queued_writer_and_the_readers_behind_it_go_in_at_o
 
     async def scenario() -> None:
         lock = lock_on(loop, policy)
-        holder = await lock.read()
+        holder = (await lock.read()).detach()
         readers = [lock.read() for _ in range(READERS)]
         writer = lock.write(timeout=3600)
         seen: list[bool] = []
@@ -105,25 +103,25 @@ def test_finding_2_time_out_a_queued_writer_and_the_threads_behind_it_go_in_at_o
     """The same defect among threads."""
     clock, lock = ManualClock(), RWLock(policy)
     clock.drives(lock)
-    holder = lock.read().acquire()
+    holder = lock.read().acquire().detach()
     readers = [lock.read() for _ in range(READERS)]
 
     def write() -> list[bool]:
         with pytest.raises(LockTimeout):
-            lock.write().acquire(timeout=10)
+            lock.write().acquire(timeout=5)
         return [reader.held for reader in readers]
 
     with ThreadPoolExecutor(READERS + 1) as pool:
         writing = pool.submit(write)
         wait_until_parked(lock, 1)
         clock.advance(0.01)  # from now on nobody may overtake the writer
-        reading = [pool.submit(reader.acquire) for reader in readers]
+        reading = [pool.submit(reader.acquire, SOON) for reader in readers]
         if parked_behind_a_writer(policy):
             wait_until_parked(lock, READERS + 1)
         else:
             for future in reading:
                 future.result(30)
-        clock.advance(10)
+        clock.advance(5)
         assert writing.result(30) == [True] * READERS
         for future in reading:
             future.result(30)
@@ -134,18 +132,17 @@ def test_finding_2_time_out_a_queued_writer_and_the_threads_behind_it_go_in_at_o
 
 def interrupt_every_kind_of_waiter() -> None:
     """In the main thread of a child, where SIGINT goes."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     for policy in POLICIES:
         for mode in Mode:
-            lock = RWLock(policy)
-            holder = lock.write().acquire()
-            before = lock._monitor.engine.snapshot()
+            interrupt, lock = Interrupt(), RWLock(policy)
+            holder = lock.write().acquire().detach()
+            before = lock._core.monitor.engine.snapshot()
             with ThreadPoolExecutor(1) as pool:
-                striking = pool.submit(strike_when_parked, lock)
+                striking = pool.submit(strike_when_parked, interrupt, lock)
                 try:
                     request(lock, mode).acquire()
                 except KeyboardInterrupt:
-                    assert lock._monitor.engine.snapshot() == before
+                    assert lock._core.monitor.engine.snapshot() == before
                 else:
                     raise AssertionError("it got in beside a writer")
                 striking.result(30)
@@ -157,11 +154,9 @@ def interrupt_every_kind_of_waiter() -> None:
                 guard.release()
 
 
-def strike_when_parked(lock: RWLock) -> None:
+def strike_when_parked(interrupt: Interrupt, lock: RWLock) -> None:
     wait_until_parked(lock, 1)
-    ident = threading.main_thread().ident
-    assert ident is not None
-    signal.pthread_kill(ident, signal.SIGINT)
+    interrupt.strike()
 
 
 def test_finding_3_interrupting_a_waiter_leaves_the_lock_as_it_was() -> None:
@@ -169,38 +164,41 @@ def test_finding_3_interrupting_a_waiter_leaves_the_lock_as_it_was() -> None:
     fails_in_no_child(interrupt_every_kind_of_waiter)
 
 
-def interrupt_a_writer_that_has_readers_behind_it() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def interrupt_writers_that_have_readers_behind_them() -> None:
     for policy in POLICIES:
-        lock = RWLock(policy)
-        holder = lock.read().acquire()
-        reader = lock.read()
+        interrupt_a_writer_that_has_a_reader_behind_it(policy)
 
-        def follow(lock: RWLock = lock, reader: object = reader, policy: str = policy) -> None:
-            wait_until_parked(lock, 1)
-            while not lock.statistics().waiters[0].spent:
-                time.sleep(0.001)
-            with ThreadPoolExecutor(1) as pool:
-                reading = pool.submit(reader.acquire)  # type: ignore[attr-defined]
-                if policy != "reader-pref":
-                    wait_until_parked(lock, 2)
-                strike_when_parked(lock)
-                reading.result(30)
 
+def interrupt_a_writer_that_has_a_reader_behind_it(policy: PolicyName) -> None:
+    interrupt, lock = Interrupt(), RWLock(policy)
+    holder, reader = lock.read().acquire().detach(), lock.read()
+
+    def follow() -> None:
+        wait_until_parked(lock, 1)
+        wait_until_spent(lock)
         with ThreadPoolExecutor(1) as pool:
-            following = pool.submit(follow)
-            try:
-                lock.write().acquire()
-            except KeyboardInterrupt:
-                assert policy == "reader-pref" or reader.held
+            reading = pool.submit(reader.acquire, SOON)
+            if parked_behind_a_writer(policy):
+                wait_until_parked(lock, 2)
             else:
-                raise AssertionError("it got in beside a reader")
-            following.result(30)
-        reader.release()
-        holder.release()
-        assert lock.locked() is None
+                reading.result(30)
+            interrupt.strike()
+            reading.result(30)
+
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(follow)
+        try:
+            lock.write().acquire()
+        except KeyboardInterrupt:
+            assert reader.held
+        else:
+            raise AssertionError("it got in beside a reader")
+        following.result(30)
+    reader.release()
+    holder.release()
+    assert lock.locked() is None
 
 
 def test_findings_2_and_3_interrupt_a_queued_writer_and_the_readers_behind_it_go_in_at_once() -> None:
     """An interrupt is a withdrawal like any other."""
-    fails_in_no_child(interrupt_a_writer_that_has_readers_behind_it)
+    fails_in_no_child(interrupt_writers_that_have_readers_behind_them)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+
 import pytest
+from _compile import CORE, compiled
+from _twins import Library, Twins
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from _compile import CORE, compiled
-from _twins import Library, Twins
 from rwlocks._engine import State, Ticket
 from rwlocks._types import Mode
 from rwlocks.policies import Fifo, PhaseFair, Policy, ReaderPreference, WriterPreference

@@ -9,17 +9,30 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import anyio.lowlevel
 import pytest
-from _waits import LOOPS, POLICIES, PURE_LOOPS, Parked, jump, lock_on, request, run, switching_all_the_time, until
+from _waits import (
+    LOOPS,
+    POLICIES,
+    PURE_LOOPS,
+    Parked,
+    holds,
+    jump,
+    lock_on,
+    request,
+    run,
+    switching_all_the_time,
+    until,
+)
 
-from rwlocks import LockTimeout, Mode, RWLock
+from rwlocks import DeadlockError, Fifo, LockTimeout, Mode, RWLock
 from rwlocks.policies import policy_named
 from rwlocks.testing import ManualClock, wait_until_parked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rwlocks import LockStatistics
+    from rwlocks import WriteGuard
     from rwlocks._types import PolicyName
 
 MODES: Final = tuple(Mode)
@@ -27,8 +40,8 @@ MODES: Final = tuple(Mode)
 
 def state_of(lock: RWLock) -> tuple[object, ...]:
     """All that decides the future, and the total of acquisitions: a withdrawn request leaves no trace in them."""
-    lock._monitor.engine.check_invariants()
-    return (lock._monitor.engine.snapshot(), lock.statistics().acquisitions)
+    lock._core.monitor.engine.check_invariants()
+    return (lock._core.monitor.engine.snapshot(), lock.statistics().acquisitions)
 
 
 def close(request: Parked) -> None:
@@ -50,7 +63,13 @@ def cancel(request: Parked) -> None:
         request.coroutine.throw(asyncio.CancelledError())
 
 
-ENDS: Final = (close, lose, interrupt, cancel)
+def fail_in_a_handler(request: Parked) -> None:
+    """A signal handler may fail with the very errors by which a lock refuses a request."""
+    with pytest.raises(DeadlockError):
+        request.coroutine.throw(DeadlockError("of another lock"))
+
+
+ENDS: Final = (close, lose, interrupt, cancel, fail_in_a_handler)
 
 
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
@@ -62,7 +81,7 @@ def test_a_request_that_ends_while_parked_was_never_made(
 ) -> None:
     async def scenario() -> None:
         lock = lock_on(loop, policy)
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         ahead, behind = request(lock, mode), lock.write()
         first = Parked(ahead)
         before = state_of(lock)
@@ -91,7 +110,7 @@ def test_a_grant_that_came_before_the_end_is_passed_on(
 ) -> None:
     async def scenario() -> None:
         lock = lock_on(loop, policy)
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         guard, behind = request(lock, mode), lock.write()
         waiter = Parked(guard)
         next_one = Parked(behind)
@@ -114,7 +133,7 @@ def test_a_parked_coroutine_may_be_destroyed_from_outside_of_its_task(loop: str,
 
     async def scenario() -> None:
         lock = lock_on(loop)
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         coroutines: list[Parked] = []
 
         async def park() -> None:
@@ -138,7 +157,7 @@ def test_a_cancellation_that_races_with_a_grant_loses_no_lock(
 ) -> None:
     async def scenario() -> None:
         lock = lock_on(loop, policy)
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         guard, behind = request(lock, mode), lock.write()
         scope = anyio.CancelScope()
         entered: list[str] = []
@@ -146,7 +165,7 @@ def test_a_cancellation_that_races_with_a_grant_loses_no_lock(
         async def want() -> None:
             with scope:
                 async with guard:
-                    await anyio.sleep(0)  # trio hands a cancellation over here, if it came after the grant
+                    await anyio.lowlevel.checkpoint()  # where trio cancels, if that came after the grant
                     entered.append("want")
 
         async def follow() -> None:
@@ -168,7 +187,7 @@ def test_a_cancellation_that_races_with_a_grant_loses_no_lock(
         assert scope.cancelled_caught
         assert lock.locked() is None
         assert lock.statistics().waiters == ()
-        lock._monitor.engine.check_invariants()
+        lock._core.monitor.engine.check_invariants()
 
     run(loop, scenario)
 
@@ -181,7 +200,7 @@ def test_a_task_of_asyncio_that_is_cancelled_with_a_grant_passes_it_on(
 ) -> None:
     async def scenario() -> None:
         lock = RWLock(policy)
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         guard, behind = request(lock, mode), lock.write()
         seen: list[bool] = []
 
@@ -195,7 +214,9 @@ def test_a_task_of_asyncio_that_is_cancelled_with_a_grant_passes_it_on(
         await wait_until_parked(lock, 1)
         following = asyncio.create_task(behind._acquire_async())
         await wait_until_parked(lock, 2)
-        for step in (wanting.cancel, holder.release) if race == "cancel before wake" else (holder.release, wanting.cancel):
+        for step in (
+            (wanting.cancel, holder.release) if race == "cancel before wake" else (holder.release, wanting.cancel)
+        ):
             step()
         with pytest.raises(asyncio.CancelledError):
             await wanting
@@ -214,12 +235,12 @@ def test_a_grant_that_others_have_used_up_before_its_waiter_wakes_was_a_grant(lo
     async def scenario() -> None:
         for timeout in (None, 60.0):
             lock = lock_on(loop)
-            holder = await lock.write()
+            holder = (await lock.write()).detach()
             guard = lock.write(timeout)
-            got: list[object] = []
+            got: list[WriteGuard] = []
 
-            async def want(guard: object = guard, got: list[object] = got) -> None:
-                got.append(await guard)  # type: ignore[misc]
+            async def want(guard: WriteGuard = guard, got: list[WriteGuard] = got) -> None:
+                got.append(await guard)
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(want)
@@ -241,7 +262,7 @@ def test_a_timeout_claims_before_it_withdraws(loop: str, policy: PolicyName) -> 
     async def scenario() -> None:
         for mode in MODES:
             lock = lock_on(loop, policy)
-            holder = await lock.write()
+            holder = (await lock.write()).detach()
             guard = request(lock, mode, timeout=3600)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(guard._acquire_async)
@@ -260,18 +281,66 @@ def test_a_thread_whose_time_is_up_claims_a_free_lock(policy: PolicyName) -> Non
     """A young writer is only poked; a timeout at that instant must take what it was poked for."""
     clock, lock = ManualClock(), RWLock(policy)
     clock.drives(lock)
-    holder = lock.write().acquire()
+    holder = lock.write().acquire().detach()
     with ThreadPoolExecutor(1) as pool:
         writer = lock.write()
         writing = pool.submit(writer.acquire, 0.0005)
         wait_until_parked(lock, 1)
-        with lock._monitor.mutex:  # it wakes, and finds both the poke and its deadline
+        with lock._core.monitor.mutex:  # it wakes, and finds both the poke and its deadline
             holder.release()
             assert lock.locked() is None
             clock.advance(0.0006)
         assert writing.result(30) is writer
     writer.release()
     assert lock.statistics().timeouts == 0
+
+
+class AtTheDeadline:
+    """A clock by which a waiter's time is up the moment it has queued, and something else happens just before."""
+
+    def __init__(self, lock: RWLock, what: Callable[[], None]) -> None:
+        self._lock = lock
+        self._what = what
+        self._now = 0.0
+        lock._core.monitor.clock = self
+
+    def __call__(self) -> float:
+        if not self._now and not self._lock._core.monitor.inside and self._lock._core.monitor.engine.contended:
+            self._now = 100.0
+            self._what()
+        return self._now
+
+
+@pytest.mark.parametrize("patience", [0.0, 3600.0], ids=["handed", "poked"])
+def test_whoever_finds_its_time_up_claims_what_it_was_offered_at_that_moment(patience: float) -> None:
+    """Between its last look at the lock and its withdrawal: a poke that it has not seen is worth as much as a grant."""
+    lock = RWLock(Fifo(patience=patience))
+    with ThreadPoolExecutor(1) as pool:
+        holder = pool.submit(lock.write().acquire).result(30)
+    AtTheDeadline(lock, holder.release)
+    guard = lock.write()
+    assert guard.acquire(timeout=50) is guard
+    assert guard.held
+    guard.release()
+    assert lock.statistics().timeouts == 0
+
+
+def test_whoever_finds_its_time_up_had_the_lock_even_if_others_have_released_it_since() -> None:
+    lock = RWLock(Fifo(patience=0))
+    with ThreadPoolExecutor(1) as pool:
+        holder = pool.submit(lock.write().acquire).result(30)
+    guard = lock.write()
+
+    def grant_and_use_up() -> None:
+        holder.release()
+        assert guard.held
+        guard.release()
+
+    AtTheDeadline(lock, grant_and_use_up)
+    assert guard.acquire(timeout=50) is guard
+    assert not guard.held
+    assert lock.statistics().timeouts == 0
+    assert lock.statistics().acquisitions == 2
 
 
 @pytest.mark.parametrize("patience", [None, 0.0])
@@ -282,7 +351,7 @@ def test_timeouts_of_threads_that_race_with_grants_lose_no_lock(policy: PolicyNa
     clock.drives(lock)
     with switching_all_the_time(), ThreadPoolExecutor(3) as pool:
         for _ in range(60):
-            holder = lock.write().acquire()
+            holder = lock.write().acquire().detach()
             start = threading.Barrier(2)
 
             def want(mode: Mode) -> int:
@@ -302,7 +371,6 @@ def test_timeouts_of_threads_that_race_with_grants_lose_no_lock(policy: PolicyNa
             start.wait(30)
             holder.release()
             striking.result(30)
-            seen: LockStatistics
             granted = sum(future.result(30) for future in wants)
             seen = lock.statistics()
             assert seen.mode is None
@@ -333,7 +401,7 @@ def test_timeouts_of_tasks_that_race_with_grants_lose_no_lock(loop: str, policy:
             tallies["out"] += not inside
 
         for round_ in range(40):
-            holder = await lock.write()
+            holder = (await lock.write()).detach()
             async with anyio.create_task_group() as tasks:
                 for mode in MODES:
                     for scoped in (False, True):
@@ -343,7 +411,7 @@ def test_timeouts_of_tasks_that_race_with_grants_lose_no_lock(loop: str, policy:
             assert lock.locked() is None
             assert lock.statistics().waiters == ()
         assert tallies["in"] + tallies["out"] == 40 * len(MODES) * 2
-        lock._monitor.engine.check_invariants()
+        lock._core.monitor.engine.check_invariants()
 
     run(loop, scenario)
 
@@ -355,6 +423,7 @@ def test_wait_for_may_acquire_in_a_task_of_its_own() -> None:
         lock = RWLock()
         guard = lock.write()
         assert await asyncio.wait_for(guard._acquire_async(), 60) is guard
+        guard.detach()  # from 3.12 on it is this task's own
         other = lock.write()
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(other._acquire_async(), 0.001)
@@ -373,14 +442,14 @@ def test_wait_for_that_races_with_a_grant_loses_no_lock() -> None:
     async def scenario() -> None:
         lock = RWLock()
         for _ in range(200):
-            holder = await lock.write()
+            holder = (await lock.write()).detach()
             guard = lock.write()
             waiting = asyncio.create_task(asyncio.wait_for(guard._acquire_async(), 0.0005))
             await asyncio.sleep(0.0005)
             holder.release()
             try:
                 await waiting
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 assert not guard.held
             else:
                 guard.release()
@@ -392,13 +461,14 @@ def test_wait_for_that_races_with_a_grant_loses_no_lock() -> None:
 def test_asyncio_timeout_around_an_acquisition() -> None:
     async def scenario() -> None:
         lock = RWLock()
-        async with lock.write():
-            reader = lock.read()
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.001):
-                    await reader
-            assert not reader.held
-            assert lock.statistics().waiters == ()
+        holder = (await lock.write()).detach()
+        reader = lock.read()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.001):
+                await reader
+        assert not reader.held
+        assert lock.statistics().waiters == ()
+        holder.release()
         async with asyncio.timeout(60), lock.write():
             assert lock.locked() is Mode.WRITE
 
@@ -409,7 +479,7 @@ def test_asyncio_timeout_around_an_acquisition() -> None:
 def test_scopes_around_an_acquisition_may_nest(loop: str) -> None:
     async def scenario() -> None:
         lock = lock_on(loop)
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         reader = lock.read(timeout=60)
         with anyio.move_on_after(0.005) as outer, anyio.move_on_after(60) as inner:
             await reader
@@ -430,7 +500,7 @@ def test_scopes_around_an_acquisition_may_nest(loop: str) -> None:
             scope.cancel()
             with anyio.CancelScope(shield=True):
                 await reader
-        assert reader.held
+        assert holds(reader)
         reader.release()
 
     run(loop, scenario)
@@ -439,7 +509,7 @@ def test_scopes_around_an_acquisition_may_nest(loop: str) -> None:
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
 @pytest.mark.parametrize("mode", MODES)
 def test_an_acquisition_cancelled_at_its_checkpoint_holds_nothing(loop: str, mode: Mode) -> None:
-    """With ``checkpoint="always"`` a lock that was free is taken, then the others run: a cancellation may come there."""
+    """With ``checkpoint="always"`` a free lock is taken, then the others run: a cancellation may come there."""
 
     async def scenario() -> None:
         lock = RWLock(checkpoint="always")
@@ -470,7 +540,7 @@ def test_a_withdrawn_request_does_not_count_as_a_phase(loop: str) -> None:
 
     async def phases(policy: PolicyName, intruder: bool) -> list[list[int]]:
         lock = lock_on(loop, policy)
-        holder = await lock.write()
+        holder = (await lock.write()).detach()
         guards = [request(lock, mode) for mode in arrivals]
         scope = anyio.CancelScope()
 
@@ -478,6 +548,7 @@ def test_a_withdrawn_request_does_not_count_as_a_phase(loop: str) -> None:
             with scope:
                 await lock.write()
 
+        seen: list[list[int]] = []
         async with anyio.create_task_group() as tasks:
             for count, guard in enumerate(guards, 1):
                 tasks.start_soon(guard._acquire_async)
@@ -487,7 +558,6 @@ def test_a_withdrawn_request_does_not_count_as_a_phase(loop: str) -> None:
                     await wait_until_parked(lock, 3)
                     scope.cancel()
                     await until(lambda: lock.statistics().cancellations == 1)
-            seen: list[list[int]] = []
             holder.release()
             while together := [number for number, guard in enumerate(guards) if guard.held]:
                 seen.append(together)

@@ -25,9 +25,7 @@ class Listener:
 
     __slots__ = ("lost", "news", "waiter")
 
-    def __init__(
-        self, waiter: AsyncWaiter, news: Callable[[], bool], lost: Callable[[], None]
-    ) -> None:
+    def __init__(self, waiter: AsyncWaiter, news: Callable[[], bool], lost: Callable[[], None]) -> None:
         self.waiter = waiter
         self.news = news
         self.lost = lost
@@ -49,7 +47,7 @@ class Bell:
             os.fchmod(self._fd, mode & 0o666)
             self._stop = backend.watch(self._fd, self.ring)
         except BaseException:
-            os.unlink(path)
+            Path(path).unlink()
             raise
 
     def ring(self) -> None:
@@ -74,10 +72,7 @@ class Bell:
         """Close it without the loop, which may have ended, or be the parent's of a forked child."""
         os.close(self._fd)
         if unlink:
-            try:
-                os.unlink(self._path)
-            except FileNotFoundError:
-                pass
+            Path(self._path).unlink(missing_ok=True)
 
 
 @final

@@ -1,11 +1,11 @@
 """The Python face of the native core: one lock in shared memory, as the events that a facade needs.
 
 Every operation first tries the door that keeps the interpreter's lock. Told "busy" (somebody is inside the gate, or was
-stopped there), a thread goes through the sleeping door, and a task comes back a little later. Waiting threads return to Python
-at least every 50 ms, so that signals are answered; the C beneath looks then whether those in front are still alive.
+stopped there), a thread goes through the sleeping door, and a task comes back a little later. Waiting threads return to
+Python at least every 50 ms, so that signals are answered; the C beneath looks then whether those in front are alive.
 
-A `Hold` is one request, then one hold. It remembers the context in which it was made, and with it the process: after a fork
-the child's context is another one, so that it can never touch what its parent holds.
+A `Hold` is one request, then one hold. It remembers the context in which it was made, and with it the process: after a
+fork the child's context is another one, so that it can never touch what its parent holds.
 """
 
 from __future__ import annotations
@@ -262,7 +262,10 @@ class ProcessCore:
             self._apply_deferred()
 
     def downgrade(self, hold: Hold) -> None:
-        """WRITE to READ, or back to what was upgraded; UPGRADABLE to READ. Raises NotHeldError for a reader or nothing."""
+        """WRITE to READ, or back to what was upgraded; UPGRADABLE to READ.
+
+        Raises NotHeldError for a reader, or for nothing.
+        """
         context = self._context_of(hold)
         answer = context.downgrade(hold.token)
         if answer != _DONE:
@@ -667,8 +670,8 @@ class _GateWatch:
 
 def _stopped(pid: int) -> bool:
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] in {"T", "t"}
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return status.rpartition(")")[2].split()[0] in {"T", "t"}
     except OSError:
         return False
 

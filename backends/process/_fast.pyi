@@ -1,12 +1,12 @@
-"""The door that keeps the interpreter's lock; see csrc/fast.c. Numbers are answers of csrc/core.h."""
+# The door that keeps the interpreter's lock; see csrc/fast.c. Numbers are answers of csrc/core.h.
 
-from typing import final
+from typing import TypeAlias, final
 
 LAYOUT: int
 WAITING: str
 
-Record = tuple[int, int, int, int, int, int, int, int, bool, int]
-Snapshot = tuple[int, int, int, int, int, int, int, int, int, int, list[Record]]
+Record: TypeAlias = tuple[int, int, int, int, int, int, int, int, bool, int]
+Snapshot: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int, list[Record]]
 
 @final
 class Context:
@@ -42,7 +42,7 @@ class Context:
     def snapshot(self) -> Snapshot | int: ...
     def processes(self) -> list[int]: ...
 
-def format(
+def initialise(
     fd: int,
     max_processes: int,
     max_holds: int,

@@ -1,10 +1,9 @@
-"""The sleeping door; see csrc/native.h. cffi makes it."""
+# The sleeping door; see csrc/native.h. cffi makes it.
 
 from typing import Protocol
 
 class _Out(Protocol):
-    """Where a call leaves a number."""
-
+    # Where a call leaves a number.
     def __getitem__(self, index: int) -> int: ...
 
 class _Ffi(Protocol):

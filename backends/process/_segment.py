@@ -2,14 +2,14 @@
 
 A named lock is a file in a private directory, or wherever a path says; an anonymous one is a file without a name that
 lives as long as somebody has it open. Either way the same file serves as memory and as proof of life: every process
-opens it a second time, and the kernel's locks on single bytes of *that* open file end with the process, whatever kills it.
-So that second descriptor is never shared: it is closed on exec, closed in forked children, and never sent anywhere.
+opens it a second time, and the kernel's locks on single bytes of *that* open file end with the process, whatever
+kills it. So that second descriptor is never shared: it is closed on exec, closed in forked children, and sent nowhere.
 
 **No half-made segment can be seen.** It is built under a random name, and linked to its own when it is complete; if
 somebody else was faster, his is taken.
 
-**The last user** is found out by the kernel, too: every user has a shared lock on one byte, and whoever gets it exclusively
-is alone. Only then a segment is unlinked, or replaced because it is from before the last boot.
+**The last user** is found out by the kernel, too: every user has a shared lock on one byte, and whoever gets it
+exclusively is alone. Only then a segment is unlinked, or replaced because it is from before the last boot.
 """
 
 from __future__ import annotations
@@ -128,7 +128,10 @@ class Segment:
             self.fd = -1
 
     def unlink_if_alone(self) -> bool:
-        """Remove the name if nobody else uses the segment; whether that was so. Obligation: this process is detached."""
+        """Remove the name if nobody else uses the segment; whether that was so.
+
+        Obligation: this process is detached.
+        """
         if self.path is None or not self.context.join_users(True):
             return False
         if _same_file(self.path, self.fd):
@@ -163,8 +166,9 @@ def runtime_directory() -> Path:
     It is made if it is not there. Raises SegmentError unless it belongs to this user and to nobody else.
     """
     given = os.environ.get("RWLOCKS_DIR")
-    shared = Path("/dev/shm")
-    base = shared if shared.is_dir() else Path("/tmp")
+    # Both may be written by anybody, which is why what is found there is looked at.
+    shared = Path("/dev/shm")  # noqa: S108
+    base = shared if shared.is_dir() else Path("/tmp")  # noqa: S108
     path = Path(given) if given else base / f"rwlocks-{os.geteuid()}"
     try:
         path.mkdir(mode=0o700)
@@ -323,7 +327,7 @@ def _config_of(context: Context, path: Path | None) -> tuple[Config, bytes]:
     found = context.config()
     if isinstance(found, int):  # changed since it was mapped
         raise _refused(path, found)
-    return Config(*(cast(int, found[name]) for name in Config._fields)), cast(bytes, found["instance"])
+    return Config(*(cast("int", found[name]) for name in Config._fields)), cast("bytes", found["instance"])
 
 
 def _bells(fd: int, path: Path | None) -> str:
@@ -384,7 +388,7 @@ def _fill(fd: int, config: Config) -> None:
     # Reserves the memory, so that a full file system is an error here and no signal later.
     os.posix_fallocate(fd, 0, _fast.size(config.max_processes, config.max_holds))
     limits, policy = config[:3], config[3:]
-    _fast.format(fd, *limits, os.geteuid(), *policy, secrets.token_bytes(16), _boot_id())
+    _fast.initialise(fd, *limits, os.geteuid(), *policy, secrets.token_bytes(16), _boot_id())
 
 
 def _seal(fd: int) -> None:

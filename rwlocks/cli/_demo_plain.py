@@ -71,7 +71,7 @@ class Plain:
             print(f"  {glimpse.policy}: {glimpse.seconds:.1f} s ...", flush=True)
 
     def report(self, rounds: Sequence[Round], verdict: Verdict) -> None:
-        print(f"\n{WIDTH * STEP * 1000:.0f} ms out of the middle of each round, a column for each {STEP * 1000:g} ms")
+        print(f"\nThe busiest {WIDTH * STEP * 1000:.0f} ms of each round, {STEP * 1000:g} ms to a column:")
         print("1-9 readers inside or waiting (+: more), W the writer inside, . nobody")
         for each in rounds:
             print(f"\n{each.policy}: {rules(each.policy)}")

@@ -83,7 +83,10 @@ class Screen:
         width = min(self._console.width - LABEL - 3, 100)
         show(self._title())
         span, column = width * STEP * 1000, STEP * 1000
-        show(f"\n {span:.0f} ms out of each round, {column:g} ms to a column; higher is more of them", style="dim")
+        show(
+            f"\n The busiest {span:.0f} ms of each round, {column:g} ms to a column; higher is more of them",
+            style="dim",
+        )
         for each in rounds:
             show(self._timeline(each, width))
         show()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 from rwlocks import Mode
@@ -61,8 +62,8 @@ def judge(rounds: Sequence[Round]) -> Verdict:
 
 
 def timeline(played: Round, instants: int, step: float) -> list[Instant]:
-    """That many instants out of the middle of a round, ``step`` seconds apart."""
-    begin = max(0.0, (played.seconds - instants * step) / 2)
+    """The busiest stretch of a round: that many instants, ``step`` seconds apart."""
+    begin = _busiest(played, instants * step)
     moments = [begin + step * n for n in range(instants)]
     rows = [[0] * instants for _ in Instant._fields]
     readers, writers, waiting_readers, waiting_writers = rows
@@ -75,6 +76,13 @@ def timeline(played: Round, instants: int, step: float) -> list[Instant]:
             for n, moment in enumerate(moments):
                 row[n] += stretch.since <= moment < stretch.until
     return [Instant(*column) for column in zip(*rows, strict=True)]
+
+
+def _busiest(played: Round, span: float) -> float:
+    """When those ``span`` seconds begin in which most got in: elsewhere the machine may have had other things to do."""
+    entries = sorted(hold.since for hold in played.holds)
+    counts = [bisect_left(entries, entry + span) - n for n, entry in enumerate(entries)]
+    return entries[counts.index(max(counts))] if entries else 0.0
 
 
 def _summary(played: Round) -> Summary:

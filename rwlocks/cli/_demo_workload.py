@@ -8,6 +8,7 @@ the lock.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import importlib.util
 import math
 import random
@@ -131,6 +132,8 @@ def play(
     KeyboardInterrupt, ends the round: all workers have left before it comes out. ``grace`` is how many seconds they
     have to leave at the end; who has not left by then is lost.
     """
+    if crew.trio_loops:
+        importlib.import_module("trio")  # before the clock starts: it may take longer than a short round
     shift = _Shift(lock, seed)
     teams = [
         *(_Team(shift, _in_thread, (name,)) for name in crew.threads),

@@ -30,7 +30,7 @@ class ManualClock:
 
     def drives(self, lock: RWLock) -> None:
         """Make the lock read this clock. Do it before anybody waits: times of two clocks do not compare."""
-        lock._monitor.clock = self
+        lock._core.monitor.clock = self
         self._locks.append(lock)
 
     def advance(self, seconds: float) -> None:
@@ -39,4 +39,4 @@ class ManualClock:
             raise ValueError(f"cannot move by {seconds!r} s: the time of a lock never goes back")
         self._now += seconds
         for lock in self._locks:
-            lock._monitor.rouse()
+            lock._core.monitor.rouse()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rwlocks.policies import Policy
     from rwlocks.testing._oracle import Oracle
 
-__all__ = ["Report", "explore"]
+__all__ = ["Report", "explore", "step"]
 
 READ, UPGRADABLE, WRITE = Mode.READ, Mode.UPGRADABLE, Mode.WRITE
 
@@ -71,7 +71,11 @@ def explore(
         for key, world in level:
             for event in world.events():
                 events += 1
-                after = _checked(world, event, key, parents)
+                try:
+                    after = step(world, event)
+                except Exception as error:
+                    rule = error.rule if isinstance(error, RuleBroken) else f"{type(error).__name__}: {error}"
+                    raise RuleBroken(rule, [*_path(key, parents), event]) from error
                 reached = after.key()
                 if reached not in parents:
                     parents[reached] = key, event
@@ -80,16 +84,13 @@ def explore(
     return Report(len(parents), events, depth - 1)
 
 
-def _checked(world: World, event: Event, key: object, parents: dict[object, tuple[object, Event] | None]) -> World:
-    try:
-        after = world.after(event)
-        if event.act not in (Act.LEARN, Act.LOSE, Act.TICK):
-            _check_rules(world, event, after)
-        if event.act is Act.REQUEST:
-            _check_withdrawal_leaves_no_trace(world, event, after)
-    except Exception as error:
-        rule = error.rule if isinstance(error, RuleBroken) else f"{type(error).__name__}: {error}"
-        raise RuleBroken(rule, [*_path(key, parents), event]) from error
+def step(world: World, event: Event) -> World:
+    """The world after this event, with every rule checked. Raises RuleBroken, or AssertionError for an invariant."""
+    after = world.after(event)
+    if event.act not in (Act.LEARN, Act.LOSE, Act.TICK):
+        _check_rules(world, event, after)
+    if event.act is Act.REQUEST:
+        _check_withdrawal_leaves_no_trace(world, event, after)
     return after
 
 
@@ -112,7 +113,7 @@ def _check_rules(before: World, event: Event, after: World) -> None:
 
 
 def _check_exclusion(world: World) -> None:
-    modes = [ticket.mode for ticket in world.engine.holders]
+    modes = [ticket.mode for ticket in world.engine.held()]
     if WRITE in modes and len(modes) > 1:
         raise RuleBroken("a writer shares with nobody")
     if modes.count(UPGRADABLE) > 1:
@@ -153,7 +154,7 @@ def _check_order_among_waiters(before: World, event: Event, after: World) -> Non
     """Nobody enters before one who wants the same mode and came earlier; under fifo, before any that conflicts."""
     fifo = after.oracle.policy.name == "fifo"
     still = {waiter.thread for waiter in after.engine.queue()}
-    entered = {ticket.thread for ticket in after.engine.holders} - {event.who}
+    entered = {ticket.thread for ticket in after.engine.held()} - {event.who}
     for earlier, later in itertools.combinations(before.oracle.queue, 2):
         comparable = earlier.mode is later.mode or (fifo and WRITE in (earlier.mode, later.mode))
         if comparable and earlier.who in still and later.who in entered and not earlier.lost:

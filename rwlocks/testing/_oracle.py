@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rwlocks.policies import Policy
+    from rwlocks.testing._world import Event
 
 __all__ = ["Group", "Hold", "Oracle", "RuleBroken", "Wait"]
 
@@ -45,7 +46,7 @@ _SHARING = {(READ, READ), (READ, UPGRADABLE), (UPGRADABLE, READ)}
 class RuleBroken(AssertionError):
     """The engine broke a rule. ``path``: the events from the empty lock that show it; the last one breaks it."""
 
-    def __init__(self, rule: str, path: Sequence[object] = ()) -> None:
+    def __init__(self, rule: str, path: Sequence[Event] = ()) -> None:
         self.rule = rule
         self.path = tuple(path)
         steps = "".join(f"\n  {number}. {event}" for number, event in enumerate(self.path, 1))

@@ -67,7 +67,7 @@ def _until(lock: Observable, reached: Callable[[LockStatistics], bool], what: st
 async def _look_and_yield(look: Callable[[], bool]) -> None:
     import anyio
 
-    while not look():
+    while not look():  # noqa: ASYNC110  a lock tells nobody that somebody has parked
         await anyio.sleep(_PAUSE)
 
 

@@ -239,7 +239,7 @@ def _compare(world: World, woken: list[int]) -> None:
     expect("whom an event wakes, in order", woken, oracle.woken())
     expect(
         "who holds what",
-        {t.thread: (t.mode, t.base, t.delivered, t is engine.upgrading) for t in engine.holders},
+        {t.thread: (t.mode, t.base, t.delivered, t is engine.upgrading) for t in engine.held()},
         {h.who: (h.mode, h.base, h.delivered, h.pending) for h in oracle.holds},
     )
     expect(
@@ -388,16 +388,17 @@ def _copied(engine: Engine, tickets: dict[int, Ticket]) -> tuple[Engine, dict[in
     twins: dict[Any, Ticket] = {ticket: _copied_ticket(ticket) for ticket in tickets.values()}
 
     def twin_of(value: Any) -> Any:
-        if isinstance(value, Ticket):
+        kind: Any = value.__class__
+        if kind is Ticket:
             return twins[value]
-        return _copied_line(value, twins, places) if isinstance(value, Line) else value
+        return _copied_line(value, twins, places) if kind is Line else value
 
     twin = object.__new__(type(engine))
     for name in type(engine).__slots__:
         value: Any = getattr(engine, name)
-        if isinstance(value, dict):
-            pairs: dict[Any, Any] = value
-            value = {twins.get(key, key): twin_of(item) for key, item in pairs.items()}
+        kind: Any = value.__class__
+        if kind is dict:
+            value = {twins.get(key, key): twin_of(item) for key, item in value.items()}
         setattr(twin, name, twin_of(value))
     for ticket in twins.values():
         if ticket.state is State.WAITING:

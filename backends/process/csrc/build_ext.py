@@ -2,8 +2,8 @@
 
 A probe of two lines is compiled and linked first. If that works, every error in our own code is fatal; if it does not
 (or ``RWLOCKS_NO_NATIVE=1``), the extensions are taken out before the wheel chooses its tag, so that it becomes a
-``py3-none-any`` one, and nothing that an earlier build has left behind gets into it. ``RWLOCKS_NATIVE=1`` insists: then the
-probe has to work. ``RWLOCKS_PORTABLE=1`` builds the variant that needs no futex.
+``py3-none-any`` one, and nothing that an earlier build has left behind gets into it. ``RWLOCKS_NATIVE=1`` insists: then
+the probe has to work. ``RWLOCKS_PORTABLE=1`` builds the variant that needs no futex.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def probe(distribution: Distribution) -> str | None:
     return None
 
 
-class build_ext(_build_ext):
+class build_ext(_build_ext):  # noqa: N801 - the name of the command
     """Compiles both doors from the same C, the cffi one through a wrapper generated into the build tree."""
 
     def run(self) -> None:
@@ -119,7 +119,7 @@ class build_ext(_build_ext):
         return path
 
 
-class bdist_wheel(_bdist_wheel):
+class bdist_wheel(_bdist_wheel):  # noqa: N801 - the name of the command
     """Decides before the tag is chosen."""
 
     def finalize_options(self) -> None:

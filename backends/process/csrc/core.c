@@ -223,6 +223,8 @@ static void join(struct rwl_event *event, uint32_t index, uint32_t mode) {
     struct rwl_record *record = rwl_at(event, index);
     if (record->arrival == 0) {
         record->arrival = ++facts(event)->arrivals;
+    }
+    if (record->wanted == 0) {
         record->wanted = event->now;
     }
     put(event, index, rwl_word(RWL_WAITING, mode, RWL_NONE, 0));

@@ -475,9 +475,9 @@ static PyType_Spec context_spec = {
     .slots = context_slots,
 };
 
-/* format(fd, max_processes, max_holds, on_writer_death, uid, after_write, while_reading, max_batch,
+/* initialise(fd, max_processes, max_holds, on_writer_death, uid, after_write, while_reading, max_batch,
  * max_consecutive_writers, max_writer_wait, instance, boot): initialise a file of the right size that nobody else knows yet. */
-static PyObject *fast_format(PyObject *module, PyObject *args) {
+static PyObject *fast_initialise(PyObject *module, PyObject *args) {
     (void)module;
     int fd;
     struct rwl_config config = {0};
@@ -543,7 +543,7 @@ static PyObject *fast_on_network(PyObject *module, PyObject *args) {
 }
 
 static PyMethodDef fast_methods[] = {
-    {"format", fast_format, METH_VARARGS, NULL},
+    {"initialise", fast_initialise, METH_VARARGS, NULL},
     {"size", fast_size, METH_VARARGS, NULL},
     {"join_users", fast_join_users, METH_VARARGS, NULL},
     {"on_network", fast_on_network, METH_VARARGS, NULL},

@@ -32,7 +32,8 @@ struct rwl_context {
 /* A guard's token: which record, and which use of it. Never 0. */
 static inline uint64_t rwl_token(uint32_t index, uint64_t serial) { return serial << 16 | index; }
 
-/* What a request brings with it. `arrival` and `wanted` are 0, or those of an earlier request whose place it keeps. */
+/* What a request brings with it. `arrival` is 0, or that of an earlier request whose place it keeps; `wanted` is 0, or when it
+ * first asked, if that was before. */
 struct rwl_wish {
     uint32_t mode;
     bool wait;
