@@ -47,7 +47,7 @@ __all__ = [
 ORDERS = {Order.READERS_FIRST: 0, Order.WRITERS_FIRST: 1, Order.ARRIVAL: 2}
 MODES = {"R": Mode.READ, "U": Mode.UPGRADABLE, "W": Mode.WRITE}
 FORK = multiprocessing.get_context("fork")
-RECOVERY = 0.5
+RECOVERY = float(os.environ.get("RWLOCKS_TEST_RECOVERY", "0.5"))
 """Seconds within which a waiter has to get what a dead process held; 0.1 on a machine with nothing else to do."""
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from setuptools.command.bdist_wheel import bdist_wheel as _bdist_wheel
 from setuptools.command.build_ext import build_ext as _build_ext
-from setuptools.errors import CompileError, ExecError, LinkError, PlatformError
+from setuptools.errors import PlatformError
 
 if TYPE_CHECKING:
     from setuptools import Distribution, Extension
@@ -82,7 +82,7 @@ def probe(distribution: Distribution) -> str | None:
         try:
             objects = compiler.compile([str(source)], output_dir=folder, include_dirs=includes)
             compiler.link_shared_object(objects, str(Path(folder, "probe.so")))
-        except (CompileError, LinkError, ExecError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is: every compiler module has errors of its own
             return str(error) or type(error).__name__
     return None
 
