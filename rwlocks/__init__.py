@@ -13,9 +13,11 @@ from rwlocks._errors import (
     UpgradeConflict,
 )
 from rwlocks._events import LockEvent, set_observer
+from rwlocks._graph import Deadlock, DeadlockLink, deadlocks
 from rwlocks._guards import ReadGuard, UpgradableGuard, Upgrade, WriteGuard
 from rwlocks._lock import RWLock
 from rwlocks._ports import AsyncBackend, Backend, SyncBackend
+from rwlocks._protocol import LockView, ReadWriteLock
 from rwlocks._stats import Holder, LockStatistics, Waiter
 from rwlocks._types import Mode
 from rwlocks._views import View
@@ -28,19 +30,23 @@ __all__ = [
     "AsyncBackend",
     "Backend",
     "BackendUnavailable",
+    "Deadlock",
     "DeadlockError",
+    "DeadlockLink",
     "Fifo",
     "GuardStateError",
     "Holder",
     "LockEvent",
     "LockStatistics",
     "LockTimeout",
+    "LockView",
     "Mode",
     "NotHeldError",
     "PhaseFair",
     "Policy",
     "RWLock",
     "ReadGuard",
+    "ReadWriteLock",
     "ReaderPreference",
     "SyncBackend",
     "UpgradableGuard",
@@ -52,6 +58,7 @@ __all__ = [
     "WriteGuard",
     "WriterPreference",
     "acquire_all",
+    "deadlocks",
     "set_observer",
 ]
 

@@ -12,7 +12,7 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, SupportsFloat, TypeAlias
 
-from rwlocks import _events
+from rwlocks import _events, _graph
 from rwlocks._errors import DeadlockError, GuardStateError, NotHeldError
 from rwlocks._ticket import State
 
@@ -36,31 +36,50 @@ def parking(wait: Wait, ticket: Ticket, waiter: Waiter, timeout: float | None, c
     """
     monitor = wait.monitor
     deadline = None if timeout is None else clock() + timeout
-    begun = expired = False
+    begun = expired = waited = False
     try:
         state = monitor.ask(partial(wait.begin, waiter), ticket, wait.outcome)
         begun = True
+        state = _unless_in_circle(wait, ticket, state)
         if state is State.WAITING and _events.observer is not None:
-            _events.tell("wait", monitor.lock(), ticket)
+            _events.tell("wait", monitor.lock(), ticket, wait.wanted(ticket))
         while state is State.WAITING:
+            waited = True
             left = None if deadline is None else deadline - clock()
             expired = left is not None and left <= 0
             if not expired:
-                yield left
+                yield _until_next_look(ticket, left)
             state = monitor.ask(wait.expire if expired else wait.resume, ticket, wait.outcome)
+            state = _unless_in_circle(wait, ticket, state)
     except BaseException as interruption:
         if not begun and isinstance(interruption, (GuardStateError, NotHeldError, DeadlockError)):
             raise  # Refused: nothing has changed. Later the same errors may come out of a signal handler.
         monitor.tell(wait.cancel, ticket)
         if _events.observer is not None:
-            _events.tell("cancel", monitor.lock(), ticket)
+            _events.tell("cancel", monitor.lock(), ticket, wait.wanted(ticket))
         raise
     if ticket.refusal is not None:
+        if _events.observer is not None and waited:
+            _events.tell("cancel", monitor.lock(), ticket, wait.wanted(ticket))
         refusal, ticket.refusal = ticket.refusal, None
         raise refusal
     if state is State.DONE and not expired:
         raise RuntimeError("the event loop was closed while its task waited; wait on a loop that runs")
     return state is State.HELD
+
+
+def _until_next_look(ticket: Ticket, left: float | None) -> float | None:
+    return min(left or _graph.LOOK_AGAIN, _graph.LOOK_AGAIN) if ticket.joined else left
+
+
+def _unless_in_circle(wait: Wait, ticket: Ticket, state: State) -> State:
+    """Give way if the request is the one that has closed a circle of waiters, and somebody is to look for that."""
+    if state is not State.WAITING or not ticket.joined:
+        return state
+    refusal = _graph.refusal(wait.monitor, ticket, wait.wanted(ticket))
+    if refusal is None:
+        return State.WAITING
+    return wait.monitor.ask(partial(wait.give_way, refusal), ticket, wait.outcome)
 
 
 def block(steps: Parking, waiter: SyncWaiter) -> bool:

@@ -10,7 +10,7 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
-from rwlocks import _runtimes, _snapshots
+from rwlocks import _events, _fork, _runtimes, _snapshots
 from rwlocks._acquire import block, parking, suspend
 from rwlocks._errors import DeadlockError, GuardStateError, LockTimeout, NotHeldError
 from rwlocks._monitor import Interrupted, Monitor
@@ -98,7 +98,7 @@ class LockCore:
     ) -> None:
         """`acquire_async` with a ticket made elsewhere."""
         patient = timeout is None or timeout > 0
-        polite = backend.checkpoints if self.checkpoint == "auto" else self.checkpoint == "always"
+        polite = self.polite(backend)
         if polite:
             await backend.check_cancelled()
         if not self.monitor.enter(seat, ticket, self.entry.attempt_first if patient else self.entry.attempt):
@@ -110,6 +110,8 @@ class LockCore:
                 await backend.yield_once()
             except BaseException:
                 self.monitor.tell(self.entry.cancel, ticket)
+                if _events.observer is not None:
+                    _events.tell("cancel", self.lock(), ticket, ticket.mode)
                 raise
 
     def try_acquire(self, seat: Seat, mode: Mode) -> bool:
@@ -187,6 +189,8 @@ class LockCore:
         """The hold becomes what it was before its upgrade. Raises NotHeldError if the upgrade is not active."""
         if self.upgrading.outcome(ticket) is not HELD:
             raise NotHeldError("this upgrade is not active: it was ended before, or never granted")
+        if _events.observer is not None:
+            _events.tell("release", self.lock(), ticket, Mode.WRITE)
         self.monitor.tell(self.upgrading.end, ticket)
 
     def _upgrade_at_once(self, ticket: Ticket) -> None:
@@ -196,7 +200,7 @@ class LockCore:
             upgraded = False  # A request that does not wait cannot deadlock: it is only late.
         if not upgraded:
             self.monitor.tell(self.upgrading.refuse, ticket)
-            self._time_out(Mode.WRITE, _NOW)
+            self._time_out(ticket, Mode.WRITE, _NOW)
 
     # -- holding -----------------------------------------------------------------------------------------------
 
@@ -217,11 +221,15 @@ class LockCore:
             ticket.detached = True
         return []
 
-    def abandon(self, ticket: Ticket) -> str:
+    def abandon(self, ticket: Ticket, finalizing: Callable[[], bool] = sys.is_finalizing) -> str:
         """The guard of a hold is gone; returns what to warn of, if anything. Takes no lock: the collector calls it."""
         lock = self.lock()
-        if lock is None or sys.is_finalizing():
+        if lock is None or finalizing():
             return ""  # Nobody is left who could wait for it.
+        if not ticket.delivered:
+            return ""  # Its waiter is being destroyed, too, and passes the grant on.
+        if not _fork.survives(self.monitor, ticket):
+            return ""  # It was the parent's.
         ticket.abandoned = True
         self.monitor.abandoned = True
         for first in self.monitor.engine.first_in_line():
@@ -240,12 +248,22 @@ class LockCore:
                 f"that hold is alive ({owner_name(ticket)}) and its guard can release it; only what was abandoned, or "
                 "left by a task or thread that has ended, can be forgotten"
             )
+        mode = ticket.mode
+        if not self.monitor.look(lambda _now: ticket in self._everybody()):
+            raise NotHeldError("that is no hold of this lock; give one from its own statistics().holders")
         self.monitor.tell(self._forget, ticket)
+        if _events.observer is not None:
+            _events.tell_release(self.lock(), ticket, mode)
+
+    def _everybody(self) -> list[Ticket]:
+        return [ticket for head in self.monitor.engine.held() for ticket in (head, *head.inner)]
 
     def _forget(self, ticket: Ticket, now: float) -> Wakes:
         monitor = self.monitor
         wakes = monitor.release(ticket, now)
-        monitor.abandoned = any(t.abandoned for t in monitor.engine.held())
+        monitor.abandoned = False  # First, so that a guard which is dropped meanwhile sets it for good.
+        if any(t.abandoned for t in self._everybody()):
+            monitor.abandoned = True
         return wakes
 
     # -- the slow path -----------------------------------------------------------------------------------------
@@ -257,14 +275,14 @@ class LockCore:
         ticket.blocks = True
         waiter = backend.new_sync_waiter(self._prepare(ticket, backend))
         if not block(parking(wait, ticket, waiter, timeout, clock), waiter):
-            self._time_out(wait.wanted(ticket), clock() - started)
+            self._time_out(ticket, wait.wanted(ticket), clock() - started)
 
     async def _suspend(self, wait: Wait, backend: AsyncBackend, ticket: Ticket, timeout: float | None) -> None:
         started = backend.clock()
         ticket.blocks = False
         waiter = backend.new_async_waiter(self._prepare(ticket, backend))
         if not await suspend(parking(wait, ticket, waiter, timeout, backend.clock), waiter):
-            self._time_out(wait.wanted(ticket), backend.clock() - started)
+            self._time_out(ticket, wait.wanted(ticket), backend.clock() - started)
 
     def _prepare(self, ticket: Ticket, backend: Backend) -> Callable[[], None]:
         patience = self.policy.patience
@@ -275,9 +293,11 @@ class LockCore:
     def time_out_at_once(self, ticket: Ticket) -> NoReturn:
         """Raise LockTimeout for a request that had no time to wait."""
         self.monitor.tell(self.entry.refuse, ticket)
-        self._time_out(ticket.mode, _NOW)
+        self._time_out(ticket, ticket.mode, _NOW)
 
-    def _time_out(self, mode: Mode, waited: float) -> NoReturn:
+    def _time_out(self, ticket: Ticket, mode: Mode, waited: float) -> NoReturn:
+        if _events.observer is not None:
+            _events.tell("timeout", self.lock(), ticket, mode)
         holders = self.monitor.look(lambda now: _snapshots.holders(self.monitor, now))
         raise LockTimeout(self.lock(), mode, waited, holders)
 
@@ -296,6 +316,10 @@ class LockCore:
         if self.only is not None and may_wait:
             raise self._excluded(f"a task of {running.name!r}")
         return running
+
+    def polite(self, backend: AsyncBackend) -> bool:
+        """Whether a task of that runtime yields to others although it need not wait."""
+        return backend.checkpoints if self.checkpoint == "auto" else self.checkpoint == "always"
 
     def blocking(self) -> SyncBackend:
         """The way in which threads wait for this lock, if they may."""

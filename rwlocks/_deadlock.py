@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rwlocks._monitor import Monitor
     from rwlocks._ticket import Ticket
 
-__all__ = ["blockers", "hopeless", "hopeless_upgrade"]
+__all__ = ["blockers", "hopeless", "hopeless_upgrade", "is_nobodys", "obstacles"]
 
 READ: Final = Mode.READ
 UPGRADABLE: Final = Mode.UPGRADABLE
@@ -41,6 +41,15 @@ def blockers(engine: Engine, ticket: Ticket) -> list[Ticket]:
         # It waits for every other holder, and everybody waits for it.
         return [*engine.held(), *ahead]
     return found + ahead
+
+
+def obstacles(engine: Engine, ticket: Ticket) -> list[Ticket]:
+    """The nearest of the `blockers`: what excludes the request itself, and those that are served before it."""
+    if ticket is engine.upgrading or ticket in engine.held():
+        return [holder for holder in engine.held() if holder is not ticket]
+    pending = engine.upgrading
+    excluding = [holder for holder in engine.held() if holder is pending or _conflict(ticket.mode, holder.mode)]
+    return [*excluding, *_ahead(ticket, engine.queue(), engine)]
 
 
 def _ahead_of_all(tickets: list[Ticket], engine: Engine) -> list[Ticket]:
@@ -134,7 +143,7 @@ def _blocked_for_good(monitor: Monitor, ticket: Ticket, blocking: list[Ticket]) 
         )
     if not ticket.blocks or not _runtimes.loop_runs_here():
         return None
-    here = [t for t in blocking if t.thread is ticket.thread and not has_ended(t) and not _is_nobodys(t)]
+    here = [t for t in blocking if t.thread is ticket.thread and not has_ended(t) and not is_nobodys(t)]
     if here:
         return _error(
             monitor,
@@ -146,7 +155,8 @@ def _blocked_for_good(monitor: Monitor, ticket: Ticket, blocking: list[Ticket]) 
     return None
 
 
-def _is_nobodys(ticket: Ticket) -> bool:
+def is_nobodys(ticket: Ticket) -> bool:
+    """Whether the hold was detached or taken through a view."""
     return ticket.owner is not ticket.thread and ticket.owner is not ticket.task
 
 

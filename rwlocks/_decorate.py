@@ -19,6 +19,8 @@ def decorate(function: F, new_guard: Callable[[], Guard]) -> F:
     import functools
     import inspect
 
+    if not callable(function):
+        raise TypeError(f"{function!r} cannot be called; a guard decorates functions")
     if inspect.isasyncgenfunction(function):
         held = _async_generator(function, new_guard)
     elif inspect.iscoroutinefunction(function):

@@ -70,10 +70,12 @@ class GuardStateError(RuntimeError):
 class DeadlockError(RuntimeError):
     """Waiting would never have ended, or would never end any more. Nothing was changed.
 
-    ``lock`` is the lock and ``holders`` a tuple of `Holder` snapshots: the holds that stand in the way.
+    ``lock`` is the lock and ``holders`` a tuple of `Holder` snapshots: the holds that stand in the way. ``cycle`` is
+    the `Deadlock` if it is one of several owners, else None.
     """
 
     lock: Any = None
+    cycle: Any = None
     holders: tuple[Any, ...] = ()
 
 

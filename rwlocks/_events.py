@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from rwlocks._owners import owner_name
+from rwlocks._types import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rwlocks._ticket import Ticket
-    from rwlocks._types import Mode
 
 __all__ = ["EventKind", "LockEvent", "set_observer"]
 
@@ -38,21 +39,53 @@ def set_observer(hook: Callable[[LockEvent], object] | None) -> None:
 
     It is called after the lock's mutex has been left, in the thread that caused the event (a grant: in the
     thread that released), so that it may use locks itself. What it raises goes to `sys.unraisablehook`.
+    For every mode each grant is followed by one release, or by the cancellation that takes it back: an upgrade is
+    a grant to write beside the hold, a downgrade a release and a grant. What the hook itself does to locks is not
+    reported.
     ``None`` unsets it, which costs nothing from then on. For the whole process; the last one set counts.
     """
     global observer  # noqa: PLW0603  one per process, by contract
     observer = hook
 
 
-def tell(kind: EventKind, lock: Any, ticket: Ticket) -> None:
+def tell(kind: EventKind, lock: Any, ticket: Ticket, mode: Mode) -> None:
     """Pass an event on to the hook, if there is one."""
     hook = observer
-    if hook is None:
+    if hook is None or _hearing.now:
         return
+    _hearing.now = True
     try:
-        hook(LockEvent(kind, lock, ticket.mode, owner_name(ticket)))
-    except Exception:  # noqa: BLE001  an observer must not change what it observes
+        hook(LockEvent(kind, lock, mode, owner_name(ticket)))
+    except BaseException:  # noqa: BLE001  an observer must not change what it observes
         _report(hook)
+    finally:
+        _hearing.now = False
+
+
+def tell_release(lock: Any, ticket: Ticket, mode: Mode) -> None:
+    """A hold has ended, and with it perhaps an upgrade."""
+    tell("release", lock, ticket, mode)
+    if ticket.base is not None:
+        tell("release", lock, ticket, ticket.base)
+
+
+def tell_grants(lock: Any, tickets: Sequence[Ticket]) -> None:
+    """Of those to be woken, the ones that were granted what they waited for; the others are to look for themselves."""
+    for ticket in tickets:
+        if ticket.base is not None:
+            if ticket.mode is Mode.WRITE:
+                tell("grant", lock, ticket, ticket.mode)
+        elif ticket.granted:
+            tell("grant", lock, ticket, ticket.mode)
+
+
+class _Hearing(threading.local):
+    """What a hook does to locks is not reported to it: it would never come to an end."""
+
+    now = False
+
+
+_hearing = _Hearing()
 
 
 class _Unraisable(NamedTuple):

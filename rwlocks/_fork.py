@@ -21,9 +21,11 @@ from rwlocks._ticket import State
 from rwlocks._types import Mode
 
 if TYPE_CHECKING:
-    from rwlocks._monitor import Monitor
+    from rwlocks._engine import Wakes
+    from rwlocks._monitor import Monitor, Watcher
+    from rwlocks._ticket import Ticket
 
-__all__ = ["last", "recover"]
+__all__ = ["last", "recover", "survives"]
 
 
 class _Fork:
@@ -31,7 +33,9 @@ class _Fork:
 
     def __init__(self) -> None:
         self.generation = 0
-        self.mutex = threading.Lock()
+        self.pid = os.getpid()
+        # Re-entrant: the collector and signal handlers come in the midst of a recovery, too.
+        self.mutex = threading.RLock()
         self.forker: ThreadIdentity | None = None
 
 
@@ -40,41 +44,70 @@ last = _Fork()
 
 def recover(monitor: Monitor) -> None:
     """Make the monitor this process's own. Any thread of the child may come first; the others wait for it."""
+    wakes: Wakes = []
+    rung: list[Watcher] = []
     with last.mutex:
-        if monitor.generation == last.generation:
+        if monitor.generation == last.generation or _goes_on_below(monitor):
             return
-        monitor.mutex = threading.RLock()
-        monitor.inside = False
-        monitor.deferred.clear()
-        _renew(monitor)
-        monitor.generation = last.generation
+        mutex = threading.RLock()
+        with mutex:
+            # From here on others wait for the mutex, and what interrupts this is put off: a section is under way.
+            monitor.mutex, monitor.inside, monitor.generation = mutex, True, last.generation
+            try:
+                wakes = _renew(monitor)
+            finally:
+                monitor.inside = False
+            wakes += monitor.apply_deferred()
+            rung = monitor.notice()
+    monitor.wake(wakes)
+    monitor.ring(rung)
 
 
-def _renew(monitor: Monitor) -> None:
+def survives(monitor: Monitor, ticket: Ticket) -> bool:
+    """Whether a hold is somebody's in this process, also in the midst of a fork and before the recovery."""
+    if os.getpid() != last.pid:
+        return ticket.thread is current.thread
+    return monitor.generation == last.generation or ticket.thread is last.forker
+
+
+def _goes_on_below(monitor: Monitor) -> bool:
+    """Whether the very thread that forked did so inside the mutex, in a signal handler, and is still in there."""
+    owned: bool = getattr(monitor.mutex, "_is_owned", bool)()
+    return monitor.inside and owned
+
+
+def _renew(monitor: Monitor) -> Wakes:
     old = monitor.engine
     new = Engine(old.policy)
     new.nesting, new.now = old.nesting, old.now
     new.acquisitions, new.arrivals = old.acquisitions, old.arrivals
+    new.held_back, new.writes_in_a_row = old.held_back, old.writes_in_a_row
+    adopted: list[Ticket] = []
     for ticket in old.held():
         if ticket.thread is last.forker:
-            new.adopt(ticket, pending=ticket is old.upgrading)
+            # Not `old.upgrading`, which another thread may have been about to clear.
+            new.adopt(ticket, pending=ticket.base is not None and ticket.mode is not Mode.WRITE)
+            adopted.append(ticket)
         else:
             monitor.recovered |= ticket.mode is Mode.WRITE
             for gone in (ticket, *ticket.inner):
                 gone.state = State.DONE
     for ticket in old.queue():
-        if ticket.thread is last.forker:
-            new.rejoin(ticket)
-        else:
+        if ticket.thread is not last.forker:
             ticket.state = State.DONE
+        elif ticket not in adopted:
+            new.rejoin(ticket)
     monitor.engine = new
-    monitor.wake(new.settle())
+    monitor.abandoned = any(t.abandoned for head in adopted for t in (head, *head.inner))
+    # Whoever was granted the lock by another thread may still have to be woken by it: in vain, now.
+    return new.settle() + [ticket for ticket in adopted if not ticket.delivered]
 
 
 def _in_child() -> None:
-    last.mutex = threading.Lock()
+    last.mutex = threading.RLock()
     last.forker = current.thread
     last.forker.ident = threading.get_ident()
+    last.pid = os.getpid()
     last.generation += 1
 
 

@@ -56,10 +56,10 @@ class Guard:
     """The engine's record of the acquisition; internal."""
 
     def __init__(self, lock: object, core: LockCore, timeout: SupportsFloat | None = None) -> None:
+        self.ticket = None  # First, so that the finaliser of a guard refused for its timeout finds it.
         self._lock = lock
         self._core = core
         self._timeout = None if timeout is None else in_seconds(timeout)
-        self.ticket = None
 
     @property
     def held(self) -> bool:
@@ -160,10 +160,15 @@ class Guard:
     def _seconds(self, timeout: SupportsFloat | _Default | None) -> float | None:
         return self._timeout if isinstance(timeout, _Default) else in_seconds(timeout)
 
-    def __del__(self, warn: Callable[..., None] = warnings.warn, held: State = State.HELD) -> None:
+    def __del__(self) -> None:
+        if self.ticket is not None:
+            self._report_abandoned(self.ticket)
+
+    def _report_abandoned(
+        self, ticket: Ticket, warn: Callable[..., None] = warnings.warn, held: State = State.HELD
+    ) -> None:
         # The collector may run this inside the mutex: no lock is taken. Defaults outlive the interpreter's modules.
-        ticket = getattr(self, "ticket", None)
-        if ticket is not None and ticket.state is held:
+        if ticket.state is held:
             message = self._core.abandon(ticket)
             if message:
                 warn(message, AbandonedHoldWarning, source=self)

@@ -45,7 +45,7 @@ class RWLock:
         BackendUnavailable: the backend needs a package that is not installed.
     """
 
-    __slots__ = ("__weakref__", "_core", "_name", "_reader", "_writer")
+    __slots__ = ("__weakref__", "_core", "_name", "_views")
 
     def __init__(
         self,
@@ -69,8 +69,7 @@ class RWLock:
             checkpoint=_known("checkpoint", checkpoint, get_args(Checkpoint)),
             only=None if backend == "auto" else _runtimes.backend_named(backend),
         )
-        self._reader: View | None = None
-        self._writer: View | None = None
+        self._views: dict[Mode, View] = {}
 
     @property
     def name(self) -> str | None:
@@ -124,16 +123,16 @@ class RWLock:
     @property
     def reader(self) -> View:
         """The reading side, behaving as a `threading.Lock` does; its holds have no owner. Always the same object."""
-        if self._reader is None:
-            self._reader = View(self, self._core, Mode.READ)
-        return self._reader
+        return self._view(Mode.READ)
 
     @property
     def writer(self) -> View:
         """The writing side, behaving as a `threading.Lock` does, also for `threading.Condition`. As `reader`."""
-        if self._writer is None:
-            self._writer = View(self, self._core, Mode.WRITE)
-        return self._writer
+        return self._view(Mode.WRITE)
+
+    def _view(self, mode: Mode) -> View:
+        # Two threads may look first: a view releases only what was acquired through it, so that there must be one.
+        return self._views.get(mode) or self._views.setdefault(mode, View(self, self._core, mode))
 
     # -- looking -----------------------------------------------------------------------------------------------
 

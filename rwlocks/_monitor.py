@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rwlocks._types import Deadlocks
     from rwlocks.policies import Policy
 
-__all__ = ["Interrupted", "Monitor", "Seat", "Step", "Totals"]
+__all__ = ["Interrupted", "Monitor", "Seat", "Step", "Totals", "Watcher"]
 
 WAITING: Final = State.WAITING
 HELD: Final = State.HELD
@@ -54,6 +54,10 @@ class Seat(Protocol):
 
 class Watcher(Protocol):
     """Somebody who wants to know when a mode can be had."""
+
+    def start(self) -> bool:
+        """Forget what was seen before, under the mutex; False if nobody waits for it any more."""
+        ...
 
     def notice(self) -> bool:
         """Look, under the mutex; True once it has what it waits for."""
@@ -82,6 +86,7 @@ class Monitor:
     __slots__ = (
         "__weakref__",
         "abandoned",
+        "charted",
         "clock",
         "deadlocks",
         "deferred",
@@ -114,10 +119,12 @@ class Monitor:
         """When the present contention began: every hold that read no clock is older."""
         self.abandoned = False
         """Whether some hold's guard was dropped; set by finalisers, which take no lock."""
+        self.charted = False
+        """Whether somebody had to wait so far, so that `rwlocks.deadlocks` looks here."""
         self.recovered = False
         """Whether a fork has cut off a writer."""
         self.generation = _forks.generation
-        self.watchers: list[Watcher] = []
+        self.watchers: dict[Watcher, None] = {}
         """Those who want to know when a mode can be had, and do not know yet."""
 
     # -- the fast path -----------------------------------------------------------------------------------------
@@ -144,17 +151,17 @@ class Monitor:
             finally:
                 self.inside = False
             if self.deferred:
-                wakes = (wakes or []) + self._apply_deferred()
+                wakes = (wakes or []) + self.apply_deferred()
             entered = ticket.state is HELD
-            rung = self._notice() if self.watchers else None
+            rung = self.notice() if self.watchers else None
         if wakes:
             self.wake(wakes)
         if rung:
-            self._ring(rung)
+            self.ring(rung)
         if seated is not None:
             raise _seat_is_taken(seated)
         if _events.observer is not None and entered:
-            _events.tell("grant", self.lock(), ticket)
+            _events.tell("grant", self.lock(), ticket, ticket.mode)
         return entered
 
     def leave(self, seat: Seat) -> None:
@@ -168,10 +175,11 @@ class Monitor:
                 raise NotHeldError(_not_held(ticket))
             if ticket is self.engine.upgrading:
                 raise GuardStateError("an upgrade of this guard is being waited for; cancel that first")
-            seat.ticket = None
             if self.inside:
+                seat.ticket = None
                 self.deferred.append((self.release, ticket))
                 return
+            mode = ticket.mode
             self.inside = True
             try:
                 if self.reentrant or not self.engine.leave(ticket, self.clock):
@@ -179,14 +187,14 @@ class Monitor:
             finally:
                 self.inside = False
             if self.deferred:
-                wakes = (wakes or []) + self._apply_deferred()
-            rung = self._notice() if self.watchers else None
+                wakes = (wakes or []) + self.apply_deferred()
+            rung = self.notice() if self.watchers else None
+        if _events.observer is not None:
+            _events.tell_release(self.lock(), ticket, mode)
         if wakes:
             self.wake(wakes)
         if rung:
-            self._ring(rung)
-        if _events.observer is not None:
-            _events.tell("release", self.lock(), ticket)
+            self.ring(rung)
 
     def downgrade(self, seat: Seat) -> None:
         """Make the seat a reader, or what it was before its upgrade.
@@ -206,10 +214,16 @@ class Monitor:
             if self.inside:
                 self.deferred.append((self.become_reader, ticket))
                 return
+            before, upgraded = ticket.mode, ticket.base is not None
             wakes = self._apply(self.become_reader, ticket)
-            rung = self._notice()
+            after = ticket.mode
+            rung = self.notice()
+        if _events.observer is not None:
+            _events.tell("release", self.lock(), ticket, before)
+            if not upgraded:
+                _events.tell("grant", self.lock(), ticket, after)
         self.wake(wakes)
-        self._ring(rung)
+        self.ring(rung)
 
     # -- everything else ---------------------------------------------------------------------------------------
 
@@ -222,9 +236,9 @@ class Monitor:
                 raise Interrupted(_BUSY)
             wakes = self._apply(step, ticket)
             state = outcome(ticket)
-            rung = self._notice()
+            rung = self.notice()
         self.wake(wakes)
-        self._ring(rung)
+        self.ring(rung)
         return state
 
     def tell(self, step: Step, ticket: Ticket) -> None:
@@ -236,17 +250,17 @@ class Monitor:
                 self.deferred.append((step, ticket))
                 return
             wakes = self._apply(step, ticket)
-            rung = self._notice()
+            rung = self.notice()
         self.wake(wakes)
-        self._ring(rung)
+        self.ring(rung)
 
     def wake(self, tickets: Wakes) -> None:
         """Deliver; a waiter that can never run again is withdrawn, and the next one served."""
+        if _events.observer is not None:
+            _events.tell_grants(self.lock(), tickets)
         for ticket in tickets:
             if not ticket.waiter.wake():
                 self.tell(self.undelivered, ticket)
-            elif _events.observer is not None and ticket.state is HELD:
-                _events.tell("grant", self.lock(), ticket)
 
     def look(self, what: Callable[[float], T]) -> T:
         """Read in one section, so that an intruder's release waits until the reading is done.
@@ -254,6 +268,7 @@ class Monitor:
         An intruder that looks itself is answered at once, and may see the change that it interrupts half done.
         """
         wakes: Wakes = []
+        rung: list[Watcher] = []
         if self.generation != _forks.generation:
             _fork.recover(self)
         with self.mutex:
@@ -265,32 +280,55 @@ class Monitor:
             finally:
                 self.inside = False
             if self.deferred:
-                wakes = self._apply_deferred()
+                wakes = self.apply_deferred()
+                rung = self.notice()
         self.wake(wakes)
+        self.ring(rung)
         return seen
 
     def watch(self, watcher: Watcher) -> None:
         """Let it look now, and from now on after every change until it has what it waits for."""
+        wakes: Wakes = []
+        if self.generation != _forks.generation:
+            _fork.recover(self)
         with self.mutex:
-            others = [w for w in self.watchers if w is not watcher]
-            rung = watcher.notice()
-            self.watchers = others if rung else [*others, watcher]
-        if rung:
-            watcher.ring()
+            if watcher.start():
+                self.watchers[watcher] = None
+            if self.inside:
+                return  # The section that this interrupts looks for it before it leaves.
+            self.inside = True
+            try:
+                # What a request would do first: see what is due, and who can never run again.
+                wakes = self.engine.advance(self.clock()) + self.engine.settle()
+            finally:
+                self.inside = False
+            if self.deferred:
+                wakes += self.apply_deferred()
+            rung = self.notice()
+        self.wake(wakes)
+        self.ring(rung)
 
     def unwatch(self, watcher: Watcher) -> None:
-        with self.mutex:
-            self.watchers = [w for w in self.watchers if w is not watcher]
+        self.watchers.pop(watcher, None)
 
-    def _notice(self) -> list[Watcher]:
-        rung = [watcher for watcher in self.watchers if watcher.notice()]
-        if rung:
-            self.watchers = [watcher for watcher in self.watchers if watcher not in rung]
+    def notice(self) -> list[Watcher]:
+        """Under the mutex, after a change: those to `ring`. They have what they wait for and are no longer listed."""
+        rung: list[Watcher] = []
+        for watcher in list(self.watchers):
+            if watcher.notice():
+                # In place, so that nothing is lost when a finaliser or signal handler changes it meanwhile.
+                self.watchers.pop(watcher, None)
+                rung.append(watcher)
         return rung
 
-    def _ring(self, watchers: list[Watcher]) -> None:
+    def ring(self, watchers: list[Watcher]) -> None:
         for watcher in watchers:
             watcher.ring()
+
+    def catch_up(self) -> None:
+        """In a child, learn what the fork has left, also if nobody has used the lock there so far."""
+        if self.generation != _forks.generation:
+            _fork.recover(self)
 
     def rouse(self) -> None:
         """Let everybody who waits look again: a manual clock was moved, or a hold was abandoned."""
@@ -309,9 +347,9 @@ class Monitor:
             wakes = step(ticket, self.clock())
         finally:
             self.inside = False
-        return wakes + self._apply_deferred() if self.deferred else wakes
+        return wakes + self.apply_deferred() if self.deferred else wakes
 
-    def _apply_deferred(self) -> Wakes:
+    def apply_deferred(self) -> Wakes:
         wakes: Wakes = []
         while self.deferred:
             step, ticket = self.deferred.pop(0)
@@ -329,7 +367,9 @@ class Monitor:
         if ticket.state is not HELD:
             return []
         if ticket.inner or ticket.outer is not None:
-            return _nesting.release(self.engine, ticket, now)
+            wakes = _nesting.release(self.engine, ticket, now)
+            # The hold that is left may be one that was abandoned inside of this one.
+            return wakes + self.engine.first_in_line() if self.abandoned else wakes
         return self.engine.release(ticket, now)
 
     def become_reader(self, ticket: Ticket, now: float) -> Wakes:

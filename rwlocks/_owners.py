@@ -40,10 +40,11 @@ class ThreadIdentity:
 
     def name(self) -> str:
         """The name that its `threading.Thread` has now; threads that Python did not start have none."""
-        if not self.ended():
-            for thread in threading.enumerate():
-                if thread.ident == self.ident:
-                    return thread.name
+        # `threading.enumerate` takes a lock, and finalisers ask for names inside whatever they interrupt.
+        active: dict[int, threading.Thread] = getattr(threading, "_active", {})
+        thread = None if self.ended() else active.get(self.ident)
+        if thread is not None:
+            return thread.name
         return f"thread {self.ident}" + (" (ended)" if self.ended() else "")
 
 

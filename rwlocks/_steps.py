@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol, final
 
-from rwlocks import _deadlock, _nesting
+from rwlocks import _deadlock, _events, _graph, _nesting
 from rwlocks._errors import GuardStateError, NotHeldError
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
@@ -43,6 +43,10 @@ class Wait(Protocol):
         """The waiter's time is up: it claims a last time, and withdraws only if that is refused."""
         ...
 
+    def give_way(self, refusal: Exception, ticket: Ticket, now: float) -> Wakes:
+        """The wait would never end: it claims a last time, and withdraws only if that is refused."""
+        ...
+
     def cancel(self, ticket: Ticket, now: float) -> Wakes:
         """The waiter was cancelled or interrupted; a grant that was faster is passed on."""
         ...
@@ -62,8 +66,12 @@ class _Bookkeeping:
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
 
-    def _contend(self, now: float) -> None:
+    def _contend(self, ticket: Ticket, now: float) -> None:
         monitor = self.monitor
+        if not monitor.charted:
+            _graph.register(monitor)
+        if monitor.deadlocks == "cycles":
+            ticket.joined = next(_graph.numbers)
         monitor.totals.contended += 1
         if monitor.engine.contended == 1:
             monitor.observed_since = now
@@ -74,6 +82,13 @@ class _Bookkeeping:
         totals.longest_wait = max(totals.longest_wait, now - ticket.wanted)
         # The waiter knows its ticket, for news that get lost: break the cycle, so that no collector is needed.
         ticket.waiter = _AWAKE
+
+    def _announce(self, ticket: Ticket, wakes: Wakes) -> None:
+        """What its owner has taken itself is told to the observer like what was handed to it."""
+        if _events.observer is not None:
+            ticket.waiter = _AWAKE
+            ticket.granted = True
+            wakes.append(ticket)
 
 
 @final
@@ -100,6 +115,8 @@ class Entry(_Bookkeeping):
         """Whether `attempt` would grant the request now, as ``ticket.granted``; the request is not made."""
         monitor = self.monitor
         wakes = monitor.engine.advance(now)
+        if not monitor.engine.admits(ticket.mode):
+            wakes += monitor.engine.settle()  # As `request` does: who can never run again holds up nobody.
         nested = monitor.reentrant and _nesting.head_for(monitor.engine, ticket) is not None
         ticket.granted = nested or monitor.engine.admits(ticket.mode)
         return wakes
@@ -127,18 +144,25 @@ class Entry(_Bookkeeping):
             refusal = _deadlock.hopeless(monitor, ticket)
             if refusal is None:
                 monitor.engine.queue_up(ticket, now)
-                self._contend(now)
+                self._contend(ticket, now)
+                if monitor.abandoned:
+                    wakes.append(ticket)  # A guard may have been dropped since: the finaliser did not see this one.
             else:
                 self._refuse(ticket, refusal)
+        elif ticket.state is HELD:
+            self._announce(ticket, wakes)
         return wakes
 
     def resume(self, ticket: Ticket, now: float) -> Wakes:
         engine = self.monitor.engine
+        waited = ticket.state is WAITING
         wakes = engine.claim(ticket, now)
         if ticket.state is not WAITING:
             ticket.delivered = True
             if ticket.arrival:
                 self._settle(ticket, now)
+            if waited and ticket.state is HELD and ticket not in wakes:
+                self._announce(ticket, wakes)
         elif self.monitor.abandoned:
             refusal = _deadlock.hopeless(self.monitor, ticket)
             if refusal is not None:
@@ -154,6 +178,14 @@ class Entry(_Bookkeeping):
             self.monitor.totals.timeouts += 1
             self._settle(ticket, now)
             wakes += self.monitor.engine.withdraw(ticket, now)
+        return wakes
+
+    def give_way(self, refusal: Exception, ticket: Ticket, now: float) -> Wakes:
+        wakes = self.resume(ticket, now)
+        if ticket.state is WAITING:
+            self._settle(ticket, now)
+            wakes += self.monitor.engine.withdraw(ticket, now)
+            self._refuse(ticket, refusal)
         return wakes
 
     def cancel(self, ticket: Ticket, now: float) -> Wakes:
@@ -190,7 +222,10 @@ class Upgrade(_Bookkeeping):
     def attempt(self, ticket: Ticket, now: float) -> Wakes:
         """Become the writer if that needs no waiting. Raises what `begin` raises."""
         self._check(ticket)
-        return self.monitor.engine.upgrade(ticket, now, wait=False)
+        wakes = self.monitor.engine.upgrade(ticket, now, wait=False)
+        if self.outcome(ticket) is HELD:
+            self._announce(ticket, wakes)
+        return wakes
 
     def begin(self, waiter: Waiter, ticket: Ticket, now: float) -> Wakes:
         """Raises, before anything has changed, NotHeldError, GuardStateError and DeadlockError."""
@@ -198,7 +233,11 @@ class Upgrade(_Bookkeeping):
         ticket.waiter = waiter
         wakes = self.monitor.engine.upgrade(ticket, now)
         if ticket is self.monitor.engine.upgrading:
-            self._contend(now)
+            self._contend(ticket, now)
+            if self.monitor.abandoned:
+                wakes.append(ticket)  # A guard may have been dropped since: the finaliser did not see this one.
+        else:
+            self._announce(ticket, wakes)
         return wakes
 
     def refuse(self, ticket: Ticket, now: float) -> Wakes:
@@ -223,6 +262,14 @@ class Upgrade(_Bookkeeping):
         wakes = self.resume(ticket, now)
         if self.outcome(ticket) is WAITING:
             self.monitor.totals.timeouts += 1
+            self._settle(ticket, now)
+            wakes += self.monitor.engine.withdraw_upgrade(ticket, now)
+        return wakes
+
+    def give_way(self, refusal: Exception, ticket: Ticket, now: float) -> Wakes:
+        wakes = self.resume(ticket, now)
+        if self.outcome(ticket) is WAITING:
+            ticket.refusal = refusal
             self._settle(ticket, now)
             wakes += self.monitor.engine.withdraw_upgrade(ticket, now)
         return wakes

@@ -69,6 +69,8 @@ class Ticket:
     """The guard of this hold was dropped: nobody can release it any more."""
     refusal: Exception | None = None
     """Why waiting would have been, or has become, hopeless."""
+    joined: int = 0
+    """Its number among all requests of the process that look for circles of waiters when they begin to wait; else 0."""
     blocks: bool = False
     """Whether its waiter blocks the whole thread."""
     outer: Ticket | None = None

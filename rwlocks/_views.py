@@ -7,11 +7,12 @@ or task may release them, and a second acquisition waits.
 from __future__ import annotations
 
 from _thread import TIMEOUT_MAX
+from math import isnan
 from typing import TYPE_CHECKING, final
 
 from rwlocks._errors import LockTimeout, NotHeldError
 from rwlocks._owners import current
-from rwlocks._ticket import Ticket
+from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
 
 if TYPE_CHECKING:
@@ -49,11 +50,11 @@ class View:
         """Acquire, blocking the thread; returns whether that succeeded.
 
         ``timeout`` is in seconds; -1 waits for ever. Raises ValueError for a timeout without blocking and for other
-        negative ones, OverflowError for more than `threading.TIMEOUT_MAX`.
+        negative ones and NaN, OverflowError for more than `threading.TIMEOUT_MAX`.
         """
         if not blocking and timeout != -1:
             raise ValueError("can't specify a timeout for a non-blocking call")
-        if timeout < 0 and timeout != -1:
+        if isnan(timeout) or (timeout < 0 and timeout != -1):
             raise ValueError("timeout value must be a non-negative number")
         if timeout > TIMEOUT_MAX:
             raise OverflowError("timeout value is too large")
@@ -71,13 +72,18 @@ class View:
 
     def release(self) -> None:
         """Give back one acquisition of this view. Raises NotHeldError (a RuntimeError) if it has none."""
-        try:
-            hold = self._holds.pop()
-        except IndexError:
-            raise NotHeldError(
-                f"release of unlocked {self!r}: it gives back only what was acquired through it"
-            ) from None
-        self._core.monitor.leave(hold)
+        while True:
+            try:
+                hold = self._holds.pop()
+            except IndexError:
+                raise NotHeldError(
+                    f"release of unlocked {self!r}: it gives back only what was acquired through it"
+                ) from None
+            try:
+                self._core.monitor.leave(hold)
+            except NotHeldError:
+                continue  # It ended without this view: forgotten, or left behind by a fork.
+            return
 
     def locked(self) -> bool:
         """Whether this side of the lock is held, through this view or otherwise."""
@@ -109,6 +115,18 @@ class View:
     ) -> None:
         self.release()
 
+    def _is_owned(self) -> bool:
+        # What `threading.Condition` asks of its lock before a wait. Its own way, a test acquisition, is fooled by those
+        # who hold the other side.
+        self._core.locked()  # A forked child learns first what it still holds.
+        return any(hold.ticket is not None and hold.ticket.state is State.HELD for hold in self._holds)
+
+    def _at_fork_reinit(self) -> None:
+        # What the standard library asks of its locks in a forked child: to be unlocked, whoever held them.
+        while self._is_owned():
+            self.release()
+        self._holds.clear()
+
     def _ownerless(self) -> Ticket:
         ticket = Ticket(self._mode, current.thread)
         ticket.owner = object()
@@ -116,5 +134,5 @@ class View:
 
     def __repr__(self) -> str:
         side = "writer" if self._mode is Mode.WRITE else "reader"
-        state = "locked" if self._holds else "unlocked"
-        return f"<{state} {side} of {self._lock!r} at {id(self):#x}>"
+        state = "locked" if self._is_owned() else "unlocked"
+        return f"<{state} {side} object of {self._lock!r} at {id(self):#x}>"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, SupportsFloat, final
 
-from rwlocks import _runtimes
 from rwlocks._acquire import in_seconds
 from rwlocks._errors import GuardStateError
 
@@ -28,35 +27,41 @@ class Watch:
     in the queue by watching, and a watch that is set costs the lock nothing. For any number of threads and tasks.
     """
 
-    __slots__ = ("_core", "_could", "_mode", "_set", "_sleepers", "_watching")
+    __slots__ = ("_assumed", "_core", "_could", "_mode", "_set", "_sleepers", "_watching")
 
     def __init__(self, core: LockCore, mode: Mode) -> None:
         self._core = core
         self._mode = mode
         self._set = False
-        self._could = False
+        self._assumed = self._could = False
         self._watching = False
         self._sleepers: set[Waiter] = set()
 
     def is_set(self) -> bool:
         """Whether the mode could be had at some time since the last `clear`."""
+        if not self._set and self._watching:
+            self._core.monitor.catch_up()
         return self._set
 
     def clear(self) -> None:
         """Watch for the next time that the mode can be had again after it could not."""
         self._set = False
         if self._watching:
-            self._look_out(could=True)
+            self._begin(could=True)
 
     def wait(self, timeout: SupportsFloat | None = None) -> bool:
-        """Block the thread until set, for at most ``timeout`` seconds (None: for ever); returns whether it is set."""
+        """Block the thread until set, for at most ``timeout`` seconds (None: for ever); returns whether it is set.
+
+        Raises GuardStateError if nobody watches: the block was not entered, or is left meanwhile.
+        """
         clock = self._core.monitor.clock
         seconds = in_seconds(timeout)
         deadline = None if seconds is None else clock() + seconds
-        waiter = _runtimes.blocking().new_sync_waiter(_nothing)
+        waiter = self._core.blocking().new_sync_waiter(_nothing)
         self._sleepers.add(waiter)
         try:
-            while not self._set:
+            while not self.is_set():
+                self._check_watching()
                 left = None if deadline is None else deadline - clock()
                 if left is not None and left <= 0:
                     break
@@ -66,24 +71,35 @@ class Watch:
         return self._set
 
     def __await__(self) -> Generator[object, None, None]:
-        """Suspend the task until set."""
+        """Suspend the task until set. Raises GuardStateError if nobody watches, as `wait`."""
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> None:
         backend = self._core.suspending()
+        polite = self._core.polite(backend)
+        if polite:
+            await backend.check_cancelled()
         waiter = backend.new_async_waiter(_nothing)
         self._sleepers.add(waiter)
         try:
-            while not self._set:
+            while not self.is_set():
+                self._check_watching()
                 await waiter.park(None)
+                polite = False
         finally:
             self._sleepers.discard(waiter)
+        if polite:
+            await backend.yield_once()
+
+    def _check_watching(self) -> None:
+        if not self._watching:
+            raise GuardStateError("nobody watches the lock here any more, or yet; wait inside 'with lock.watch(mode)'")
 
     def __enter__(self) -> Self:
         if self._watching:
             raise GuardStateError("this watch is entered already; make another with lock.watch(mode)")
         self._watching = True
-        self._look_out(could=False)
+        self._begin(could=False)
         return self
 
     def __exit__(
@@ -94,6 +110,7 @@ class Watch:
     ) -> None:
         self._watching = False
         self._core.monitor.unwatch(self)
+        self.ring()
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -108,19 +125,27 @@ class Watch:
 
     # -- what the monitor asks, under its mutex -------------------------------------------------------------------
 
+    def start(self) -> bool:
+        """Begin with what is assumed; False once the block has been left."""
+        self._could = self._assumed
+        return self._watching
+
     def notice(self) -> bool:
         """Compare with the last look; True if the mode can be had now and could not before."""
         could, self._could = self._could, self._core.monitor.engine.admits(self._mode)
-        self._set = self._set or (self._could and not could)
-        return self._could and not could
+        became = self._could and not could
+        if became:
+            self._set = True
+        return became
 
     def ring(self) -> None:
         """Wake those who wait; after the mutex has been left."""
-        for waiter in tuple(self._sleepers):
-            waiter.wake()
+        for waiter in self._sleepers.copy():
+            if not waiter.wake():
+                self._sleepers.discard(waiter)
 
-    def _look_out(self, *, could: bool) -> None:
-        self._could = could
+    def _begin(self, *, could: bool) -> None:
+        self._assumed = could
         self._core.monitor.watch(self)
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
@@ -147,38 +147,39 @@ def test_an_interrupted_round_leaves_nobody_behind() -> None:
 # -- broken locks ------------------------------------------------------------------------------------------------
 
 
+class StandIn:
+    """Hands on everything to what it stands in for, but for what is given."""
+
+    def __init__(self, real: object, **instead: object) -> None:
+        self._real = real
+        self._instead = instead
+
+    def __getattr__(self, name: str) -> Any:
+        return self._instead[name] if name in self._instead else getattr(self._real, name)
+
+
 class Faithful:
     """Hands on everything to a real lock; what is broken, derives from it."""
 
     def __init__(self, policy: PolicyName = "fifo") -> None:
         self.real = RWLock(policy)
+        monitor = StandIn(self.real._core.monitor, leave=self.leave)
+        self.core: Any = StandIn(self.real._core, monitor=monitor)
 
     def read(self, timeout: float | None = None) -> Guard:
-        return ReadGuard(self, timeout)
+        return ReadGuard(self, self.core, timeout)
 
     def write(self, timeout: float | None = None) -> Guard:
-        return WriteGuard(self, timeout)
+        return WriteGuard(self, self.core, timeout)
 
     def upgradable(self, timeout: float | None = None) -> Guard:
-        return UpgradableGuard(self, timeout)
+        return UpgradableGuard(self, self.core, timeout)
 
     def statistics(self) -> LockStatistics:
         return self.real.statistics()
 
-    def acquire_guard(self, guard: Guard, timeout: float | None) -> None:
-        self.real.acquire_guard(guard, timeout)
-
-    async def acquire_guard_async(self, guard: Guard, timeout: float | None, *, again: bool) -> None:
-        await self.real.acquire_guard_async(guard, timeout, again=again)
-
-    def try_guard(self, guard: Guard) -> bool:
-        return self.real.try_guard(guard)
-
-    def release_guard(self, guard: Guard) -> None:
-        self.real.release_guard(guard)
-
-    def downgrade_guard(self, guard: Guard) -> None:
-        self.real.downgrade_guard(guard)
+    def leave(self, guard: Guard) -> None:
+        self.real._core.monitor.leave(guard)
 
 
 class WritersAlone(Faithful):
@@ -206,16 +207,16 @@ class Forgetful(Faithful):
         self.lost: list[Guard] = []
         self.forgets = True
 
-    def release_guard(self, guard: Guard) -> None:
+    def leave(self, guard: Guard) -> None:
         if self.forgets and guard.mode is Mode.WRITE:
             self.lost.append(guard)
         else:
-            self.real.release_guard(guard)
+            super().leave(guard)
 
     def remember(self) -> None:
         self.forgets = False
         for guard in self.lost:
-            self.real.release_guard(guard)
+            super().leave(guard)
 
 
 class Absent(Faithful):
@@ -223,12 +224,13 @@ class Absent(Faithful):
 
     def statistics(self) -> LockStatistics:
         now = super().statistics()
-        return now._replace(holders=(*now.holders, rwlocks.Holder(Mode.READ, "nobody", 0, 0.0, False)))
+        nobody = rwlocks.Holder(Mode.READ, "nobody", 0, 0.0, abandoned=False, granted=False, hold=self)
+        return now._replace(holders=(*now.holders, nobody))
 
 
 class Raising(Faithful):
-    def release_guard(self, guard: Guard) -> None:
-        super().release_guard(guard)
+    def leave(self, guard: Guard) -> None:
+        super().leave(guard)
         if guard.wanted is Mode.UPGRADABLE:
             raise ValueError("out of order")
 

@@ -46,6 +46,7 @@ RINGS = [
         "_deadlock",
         "_events",
         "_fork",
+        "_graph",
         "_monitor",
         "_nesting",
         "_owners",
@@ -54,7 +55,7 @@ RINGS = [
         "_stats",
         "_steps",
     },
-    {"__init__", "_all", "_decorate", "_guards", "_lock", "_views", "_watch"},
+    {"__init__", "_all", "_decorate", "_guards", "_lock", "_protocol", "_views", "_watch"},
     {"testing"},
     {"__main__", "cli"},
 ]
