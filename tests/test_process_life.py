@@ -557,3 +557,19 @@ def test_random_bytes_give_defined_errors_and_no_hang(path: Path) -> None:
         child.join(15)
         assert child.exitcode == 0, f"seed {seed}: {child.exitcode}"
         path.unlink()
+
+
+# -- without the native core -------------------------------------------------------------------------------------------
+
+
+def test_without_the_native_core_the_remedy_is_named() -> None:
+    code = "import rwlocks; rwlocks.RWLock().read().acquire(); import rwlocks.backends.process._core"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "RWLOCKS_NO_NATIVE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "BackendUnavailable" in done.stderr
+    assert "RWLOCKS_NO_NATIVE is set; unset it" in done.stderr

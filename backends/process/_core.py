@@ -31,7 +31,7 @@ from rwlocks._ports import WatchingBackend
 from rwlocks._types import Mode
 from rwlocks.backends.process import _segment
 from rwlocks.backends.process._bells import Bells, Listener
-from rwlocks.backends.process._native import ffi, lib
+from rwlocks.backends.process._doors import ffi, lib
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,8 +24,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final, NamedTuple, cast, final
 
 from rwlocks._errors import SegmentError, SegmentFull
-from rwlocks.backends.process import _fast
-from rwlocks.backends.process._native import lib
+from rwlocks.backends.process._doors import fast, lib
 
 if TYPE_CHECKING:
     from rwlocks.backends.process._fast import Context
@@ -248,7 +247,7 @@ def unlink(name_or_path: str | os.PathLike[str]) -> None:
     path = find(name_or_path)
     fd = _open_checked(path, 0o777)
     try:
-        context = _fast.Context.open(fd, os.dup(fd), _boot_id(), b"")
+        context = fast.Context.open(fd, os.dup(fd), _boot_id(), b"")
         if isinstance(context, int) and context <= 2:
             raise _refused(path, context)
         bells = Path(_bells(fd, path))
@@ -292,7 +291,7 @@ def _open_checked(path: Path, mode: int) -> int:
         if wider:
             remedy = f"run 'chmod {mode:03o} {path}', or give mode=0o{stat.S_IMODE(found.st_mode):03o}"
             raise _unsafe(path, f"has mode {stat.S_IMODE(found.st_mode):03o}, wider than {mode:03o}", remedy)
-        if _fast.on_network(fd):
+        if fast.on_network(fd):
             raise _unsafe(path, "lies on a network file system", "use a local one")
     except BaseException:
         os.close(fd)
@@ -303,9 +302,9 @@ def _open_checked(path: Path, mode: int) -> int:
 def _open_context(fd: int, path: Path | None, bells: str) -> Context:
     live_fd = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
     try:
-        if not _fast.join_users(live_fd, False):
+        if not fast.join_users(live_fd, False):
             raise _Moved
-        context = _fast.Context.open(fd, live_fd, _boot_id(), os.fsencode(bells))
+        context = fast.Context.open(fd, live_fd, _boot_id(), os.fsencode(bells))
     except BaseException:
         os.close(live_fd)
         raise
@@ -314,8 +313,6 @@ def _open_context(fd: int, path: Path | None, bells: str) -> Context:
         if context == _BOOT:
             raise _Stale
         raise _refused(path, context)
-    if lib.native_layout() != _fast.LAYOUT:
-        raise ImportError("the two compiled parts of rwlocks are of different builds; install it again")
     return context
 
 
@@ -356,7 +353,7 @@ def _replace(path: Path, config: Config, mode: int) -> bool:
     """Put a new segment in the place of one from before the boot; whether nobody else is about to."""
     fd = _open_checked(path, mode)
     try:
-        if not _fast.join_users(fd, True) or not _same_file(path, fd):
+        if not fast.join_users(fd, True) or not _same_file(path, fd):
             return False
         _build(path, config, mode).replace(path)
         return True
@@ -386,9 +383,9 @@ def _fill(fd: int, config: Config) -> None:
             "give 1 to 4000 processes and 1 to 65535 holds"
         )
     # Reserves the memory, so that a full file system is an error here and no signal later.
-    os.posix_fallocate(fd, 0, _fast.size(config.max_processes, config.max_holds))
+    os.posix_fallocate(fd, 0, fast.size(config.max_processes, config.max_holds))
     limits, policy = config[:3], config[3:]
-    _fast.initialise(fd, *limits, os.geteuid(), *policy, secrets.token_bytes(16), _boot_id())
+    fast.initialise(fd, *limits, os.geteuid(), *policy, secrets.token_bytes(16), _boot_id())
 
 
 def _seal(fd: int) -> None:
