@@ -6,24 +6,12 @@
 
 /* -- the material ------------------------------------------------------------------------------------------------- */
 
-struct rwl_record *rwl_at(struct rwl_event *event, uint32_t index) {
-    if (index < event->view->max_holds) {
-        return &event->view->records[index];
-    }
+struct rwl_record *rwl_scratch(struct rwl_event *event) {
     event->corrupt = true;
     memset(&event->scratch, 0, sizeof event->scratch);
     event->scratch.place.before = event->scratch.place.after = RWL_NIL;
     event->scratch.timer.before = event->scratch.timer.after = RWL_NIL;
     return &event->scratch;
-}
-
-bool rwl_step(struct rwl_event *event) {
-    if (event->steps == 0) {
-        event->corrupt = true;
-        return false;
-    }
-    event->steps--;
-    return true;
 }
 
 static struct rwl_cache *cache(struct rwl_event *event) { return &event->view->state->cache; }

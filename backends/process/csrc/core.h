@@ -60,11 +60,23 @@ struct rwl_event {
     struct rwl_record scratch;
 };
 
+/* Notes that nonsense was met. */
+struct rwl_record *rwl_scratch(struct rwl_event *event);
+
 /* The record, or the scratch record if there is no such one. */
-struct rwl_record *rwl_at(struct rwl_event *event, uint32_t index);
+static inline struct rwl_record *rwl_at(struct rwl_event *event, uint32_t index) {
+    return index < event->view->max_holds ? &event->view->records[index] : rwl_scratch(event);
+}
 
 /* Whether a walk may go on. */
-bool rwl_step(struct rwl_event *event);
+static inline bool rwl_step(struct rwl_event *event) {
+    if (event->steps == 0) {
+        event->corrupt = true;
+        return false;
+    }
+    event->steps--;
+    return true;
+}
 
 static inline uint32_t rwl_load(const struct rwl_record *record) {
     return atomic_load_explicit(&record->word, memory_order_relaxed);
