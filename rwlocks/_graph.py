@@ -98,7 +98,13 @@ class DeadlockLink(NamedTuple):
             return f"{who} cannot run, for {self.age:.3g} s now: {self.blocker} blocks the thread of its event loop"
         mode, blocker = self.blocker_mode.value, self.blocker
         why = f"{blocker} holds it for {mode}" if self.blocker_holds else f"{blocker} is to {mode}-lock it before"
-        return f"{who} has waited for {self.age:.3g} s to {self.mode.value}-lock {self.lock!r}: {why}"
+        return f"{who} has waited for {self.age:.3g} s to {self.mode.value}-lock {_called(self.lock)}: {why}"
+
+
+def _called(lock: Any) -> str:
+    """A lock by what does not change: its state now would mislead whoever reads of a circle that was broken."""
+    name = getattr(lock, "name", None)
+    return f"RWLock at {id(lock):#x}" if name is None else f"RWLock {name!r}"
 
 
 class Deadlock(NamedTuple):
