@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from harness import describe_machine, median_and_spread, options, print_table, ratios, run_rounds
 
+from rwlocks._types import Mode
 from rwlocks.backends.process._core import Hold, ProcessCore
 from rwlocks.backends.process._doors import lib
 from rwlocks.backends.process._segment import NO_BOUND, Config
-from rwlocks._types import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,8 +28,12 @@ RUNS = 20
 class Pair(NamedTuple):
     """A way to take a lock and give it back, that many times."""
 
-    label: str
+    name: str
     work: Callable[[range], None]
+
+    @property
+    def label(self) -> str:
+        return self.name
 
 
 def pairs() -> Iterator[Pair]:
