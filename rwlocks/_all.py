@@ -327,7 +327,7 @@ class _Attempt:
         """Release what was taken here, the last one first."""
         for n in range(len(self._guards) - 1, -1, -1):
             guard, ticket = self._guards[n], self._tickets.get(n)
-            if ticket is not None and guard.ticket is ticket and ticket.state is State.HELD:
+            if ticket is not None and ticket.state is State.HELD:
                 try:
                     guard.release()
                 except NotHeldError:

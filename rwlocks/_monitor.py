@@ -9,12 +9,17 @@ re-entrant, and ``inside`` tells the intruder that the engine is between two sta
 withdrawal) is then *deferred*: the interrupted section applies it before it leaves. What needs one cannot be had.
 ``inside`` is cleared before the deferred are looked at, so that whoever comes later helps itself.
 
+The same code may want another lock, whose section some other thread is in, itself interrupted by code that wants this
+one: two that block so would wait for each other. So an intruder does not wait at a section that is taken but defers
+there, too; and whoever leaves a section looks once more at what was deferred while it left.
+
 **A fork copies the mutex, perhaps locked by a thread that the child does not have.** The fork generation is compared
 before the mutex is touched; a child starts over with a new one (see `rwlocks._fork`).
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, final
@@ -29,6 +34,7 @@ from rwlocks._types import Mode
 if TYPE_CHECKING:
     import weakref
     from collections.abc import Callable
+    from types import FrameType
 
     from rwlocks._engine import Wakes
     from rwlocks._types import Deadlocks
@@ -154,10 +160,8 @@ class Monitor:
                 wakes = (wakes or []) + self.apply_deferred()
             entered = ticket.state is HELD
             rung = self.notice() if self.watchers else None
-        if wakes:
-            self.wake(wakes)
-        if rung:
-            self.ring(rung)
+        if wakes or rung or self.deferred:
+            self._outside(wakes or [], rung or [])
         if seated is not None:
             raise _seat_is_taken(seated)
         if _events.observer is not None and entered:
@@ -169,12 +173,13 @@ class Monitor:
         wakes: Wakes | None = None
         if self.generation != _forks.generation:
             _fork.recover(self)
+        if self.inside and _interrupts_another(self):
+            ticket = self._releasable(seat)
+            seat.ticket = None
+            self._defer(self.release, ticket)
+            return
         with self.mutex:
-            ticket = seat.ticket
-            if ticket is None or ticket.state is not HELD:
-                raise NotHeldError(_not_held(ticket))
-            if ticket is self.engine.upgrading:
-                raise GuardStateError("an upgrade of this guard is being waited for; cancel that first")
+            ticket = self._releasable(seat)
             if self.inside:
                 seat.ticket = None
                 self.deferred.append((self.release, ticket))
@@ -191,10 +196,16 @@ class Monitor:
             rung = self.notice() if self.watchers else None
         if _events.observer is not None:
             _events.tell_release(self.lock(), ticket, mode)
-        if wakes:
-            self.wake(wakes)
-        if rung:
-            self.ring(rung)
+        if wakes or rung or self.deferred:
+            self._outside(wakes or [], rung or [])
+
+    def _releasable(self, seat: Seat) -> Ticket:
+        ticket = seat.ticket
+        if ticket is None or ticket.state is not HELD:
+            raise NotHeldError(_not_held(ticket))
+        if ticket is self.engine.upgrading:
+            raise GuardStateError("an upgrade of this guard is being waited for; cancel that first")
+        return ticket
 
     def downgrade(self, seat: Seat) -> None:
         """Make the seat a reader, or what it was before its upgrade.
@@ -222,8 +233,7 @@ class Monitor:
             _events.tell("release", self.lock(), ticket, before)
             if not upgraded:
                 _events.tell("grant", self.lock(), ticket, after)
-        self.wake(wakes)
-        self.ring(rung)
+        self._outside(wakes, rung)
 
     # -- everything else ---------------------------------------------------------------------------------------
 
@@ -237,22 +247,48 @@ class Monitor:
             wakes = self._apply(step, ticket)
             state = outcome(ticket)
             rung = self.notice()
-        self.wake(wakes)
-        self.ring(rung)
+        self._outside(wakes, rung)
         return state
 
     def tell(self, step: Step, ticket: Ticket) -> None:
-        """One event whose outcome nobody needs; applied later if it interrupts this very mutex."""
+        """One event whose outcome nobody needs; applied later if it interrupts this or another mutex."""
         if self.generation != _forks.generation:
             _fork.recover(self)
+        if self.inside and _interrupts_another(self):
+            self._defer(step, ticket)
+            return
         with self.mutex:
             if self.inside:
                 self.deferred.append((step, ticket))
                 return
             wakes = self._apply(step, ticket)
             rung = self.notice()
+        self._outside(wakes, rung)
+
+    def _defer(self, step: Step, ticket: Ticket) -> None:
+        """Leave the event to the thread that is inside; if that has just left, nobody is in the way any more."""
+        self.deferred.append((step, ticket))
+        self._help()
+
+    def _help(self) -> None:
+        """Apply what was deferred while the section was being left, unless somebody is inside, who will."""
+        while self.deferred and self.mutex.acquire(blocking=False):
+            try:
+                if self.inside:
+                    return
+                wakes = self.apply_deferred()
+                rung = self.notice()
+            finally:
+                self.mutex.release()
+            self.wake(wakes)
+            self.ring(rung)
+
+    def _outside(self, wakes: Wakes, rung: list[Watcher]) -> None:
+        """What is left to do when a section has been left."""
         self.wake(wakes)
         self.ring(rung)
+        if self.deferred:
+            self._help()
 
     def wake(self, tickets: Wakes) -> None:
         """Deliver; a waiter that can never run again is withdrawn, and the next one served."""
@@ -282,8 +318,7 @@ class Monitor:
             if self.deferred:
                 wakes = self.apply_deferred()
                 rung = self.notice()
-        self.wake(wakes)
-        self.ring(rung)
+        self._outside(wakes, rung)
         return seen
 
     def watch(self, watcher: Watcher) -> None:
@@ -305,8 +340,7 @@ class Monitor:
             if self.deferred:
                 wakes += self.apply_deferred()
             rung = self.notice()
-        self.wake(wakes)
-        self.ring(rung)
+        self._outside(wakes, rung)
 
     def unwatch(self, watcher: Watcher) -> None:
         self.watchers.pop(watcher, None)
@@ -387,6 +421,32 @@ class Monitor:
         if ticket.delivered and ticket.state is HELD:
             return []
         return self.engine.withdraw(ticket, now)
+
+
+def _interrupts_another(monitor: Monitor) -> bool:
+    """Whether this code runs in the middle of another monitor's section. It searches the stack: for rare cases only."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code in _SECTIONS:
+            other: Monitor = frame.f_locals["self"]
+            if other is not monitor and other.inside:
+                return True
+        frame = frame.f_back
+    return False
+
+
+_SECTIONS: Final = {
+    method.__code__
+    for method in (
+        Monitor.enter,
+        Monitor.leave,
+        Monitor.downgrade,
+        Monitor.ask,
+        Monitor.tell,
+        Monitor.look,
+        Monitor.watch,
+    )
+}
 
 
 @final

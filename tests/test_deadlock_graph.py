@@ -149,7 +149,6 @@ def check_circle(found: Deadlock, owners: set[str]) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_circle_is_left() -> Iterator[None]:
-    gc.collect()
     assert deadlocks() == ()
     yield
     assert deadlocks() == ()
@@ -586,6 +585,84 @@ def test_a_circle_closed_at_a_lock_of_another_mode_is_noticed_later(monkeypatch:
         second.act()
         waits.result(PATIENCE_OF_TESTS)
         first.act()
+
+
+class Circle:
+    """Two threads that wait for each other: each reads one lock and wants to write the other."""
+
+    def __init__(self, cast: Cast) -> None:
+        self.locks = locks(2)
+        self.held = [lock.read() for lock in self.locks]
+        self.wishes = [lock.write() for lock in self.locks[::-1]]
+        parts = [cast.play(f"part {n}", self.held[n].acquire, self.wishes[n].acquire) for n in range(2)]
+        for part in parts:
+            part.act()
+        self.waits = [part.begin() for part in parts]
+        for lock in self.locks:
+            wait_until_parked(lock, 1)
+
+    def dissolve(self) -> None:
+        for guard in self.held:
+            guard.release()
+        for wish, wait in zip(self.wishes, self.waits, strict=True):
+            wait.result(PATIENCE_OF_TESTS)
+            wish.release()
+
+
+def test_what_a_first_look_has_found_is_looked_at_again() -> None:
+    with Cast() as cast:
+        circle = Circle(cast)
+        chart = _graph._Chart()
+        node, ticket = next(chart.starts())
+        assert chart.shortest(node, ticket) is not None
+        assert _graph._circle(node, ticket, chart) is not None
+        circle.dissolve()
+        assert chart.shortest(node, ticket) is not None, "the old look has become a new one"
+        assert _graph._circle(node, ticket, chart) is None
+
+
+def test_a_hold_that_was_given_up_meanwhile_is_noticed_although_the_wait_goes_on() -> None:
+    with Cast() as cast:
+        circle = Circle(cast)
+        chart = _graph._Chart()
+        node, ticket = next(chart.starts())
+        assert _graph._circle(node, ticket, chart) is not None
+        # Nobody's from now on, so that somebody else may release it.
+        circle.held[1].detach()
+        assert chart.shortest(node, ticket) is not None, "the old look has become a new one"
+        assert _graph._circle(node, ticket, chart) is None
+        circle.dissolve()
+
+
+def test_a_hold_that_nobody_can_release_leads_nowhere() -> None:
+    with Cast() as cast:
+        circle = Circle(cast)
+        ticket = circle.held[0].ticket
+        assert ticket is not None
+        assert len(deadlocks()) == 1
+        # Marked and not dropped, or whoever waits for it would be told at once.
+        ticket.abandoned = True
+        assert deadlocks() == ()
+        ticket.abandoned = False
+        circle.dissolve()
+
+
+def test_the_last_to_begin_gives_way_and_no_other() -> None:
+    with Cast() as cast:
+        circle = Circle(cast)
+        monitors = [lock._core.monitor for lock in circle.locks[::-1]]
+        tickets = [guard.ticket for guard in circle.wishes]
+        for last in (0, 1):
+            for n, ticket in enumerate(tickets):
+                assert ticket is not None
+                ticket.joined = 1 + (n == last)
+            refusals = [
+                _graph.refusal(monitor, ticket, Mode.WRITE) is not None
+                for monitor, ticket in zip(monitors, tickets, strict=True)
+                if ticket is not None
+            ]
+            assert refusals == [last == 0, last == 1]
+        circle.dissolve()
 
 
 def test_two_circles_are_two_deadlocks() -> None:

@@ -517,3 +517,33 @@ def test_a_downgrade_that_races_with_the_release_of_its_guard_changes_nothing() 
         downgrading.result(30)
     assert lock.locked() is None
     lock._core.monitor.engine.check_invariants()
+
+
+def test_two_locks_whose_sections_are_interrupted_for_each_other_do_not_hang() -> None:
+    """Each thread is inside one lock, interrupted by a release of the other: neither waits for the other's section."""
+    one, other = RWLock(name="one"), RWLock(name="other")
+    held = {lock: lock.write().acquire().detach() for lock in (one, other)}
+    both_inside = threading.Barrier(2)
+
+    def interrupt_for(guard: WriteGuard) -> Callable[[], float]:
+        interrupted: list[bool] = []
+
+        def clock() -> float:
+            if not interrupted:
+                interrupted.append(True)
+                both_inside.wait(30)
+                guard.release()
+            return monotonic()
+
+        return clock
+
+    one._core.monitor.clock = interrupt_for(held[other])
+    other._core.monitor.clock = interrupt_for(held[one])
+    asking = [lock.write() for lock in (one, other)]
+    threads = [threading.Thread(target=guard.try_acquire, daemon=True) for guard in asking]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    assert (one.locked(), other.locked()) == (None, None)
