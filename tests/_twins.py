@@ -151,7 +151,7 @@ class Twins:
         self.tickets: dict[Ticket, int] = {}
         """Every ticket that waits or holds, with its record."""
         self.slots: dict[Ticket, int] = {}
-        self.now = 0
+        self.now = 1  # 0 is "no time" to the core
         self._numbers = count()
         self._wakes = (u32 * 4096)()
         self._index = u32()

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rwlocks._ports import AsyncBackend, AsyncWaiter
     from rwlocks.backends.process._bells import Bell
     from rwlocks.backends.process._fast import Context, Record
+    from rwlocks.backends.process._native import Out
     from rwlocks.backends.process._segment import Config, Segment
 
 __all__ = ["Hold", "ProcessCore", "Request", "Snapshot"]
@@ -240,7 +241,7 @@ class ProcessCore:
     def _enter_again(self, hold: Hold, mode: Mode, answer: int) -> bool:
         if answer == _ENTER_BUSY:
             context = self.ready()
-            done, token = self._request(context, mode, 0, wait=False)
+            done, token = self._attempt(context, mode)
             if done == _GRANTED:
                 hold.context, hold.token = context, token
             return done == _GRANTED
@@ -291,20 +292,33 @@ class ProcessCore:
         Whatever is raised in a signal handler meanwhile ends as if the request had never been made.
         """
         until = _deadline(timeout)
-        wait = timeout is None or timeout > 0
+        if self.enter(hold, mode):
+            return True
+        if until <= monotonic_ns():
+            return False
         context = self.ready()
-        answer, token = _BUSY, 0
-        watch = _GateWatch(self)
-        while answer == _BUSY:
-            answer, token = self._request(context, mode, patience, wait=wait, like=hold)
-            if answer == _BUSY:
-                watch.look(context)
-                if monotonic_ns() >= until:
-                    return False
-        hold.context, hold.token = context, token
-        if answer != _WAITS:
-            return answer == _GRANTED
-        return self._wait(hold, until, self.withdraw)
+        # Filled in by the core itself, so that no interruption can come between a request and the knowledge of it.
+        token = ffi.new("uint64_t *")
+        try:
+            answer = self._queue_up(context, hold, mode, patience, until, token)
+            hold.context, hold.token = context, token[0]
+            return answer == _GRANTED or (answer == _WAITS and self._wait(hold, until, self.withdraw))
+        except BaseException:
+            hold.context, hold.token = context, token[0]
+            self.withdraw(hold)
+            raise
+
+    def _queue_up(self, context: Context, hold: Hold, mode: Mode, patience: float, until: int, token: Out) -> int:
+        """Ask for the lock through the sleeping door; busy if time runs out in front of the gate."""
+        address, number, nanoseconds = context.address, _NUMBERS[mode], _nanoseconds(patience)
+        watch, thread = _GateWatch(self), threading.get_ident()
+        while True:
+            answer = lib.native_request(*(address, number, True, nanoseconds, thread, hold.arrival, hold.wanted, token))
+            if answer < 0:
+                raise self._error(answer)
+            if answer != _BUSY or monotonic_ns() >= until:
+                return answer
+            watch.look(context)
 
     def upgrade(self, hold: Hold, *, timeout: float | None) -> bool:
         """Become the writer, blocking the thread until the other readers have left; False if time ran out.
@@ -534,22 +548,13 @@ class ProcessCore:
 
     # -- small steps --------------------------------------------------------------------------------------------
 
-    def _request(
-        self, context: Context, mode: Mode, patience: float, *, wait: bool, like: Hold | None = None
-    ) -> tuple[int, int]:
-        """Through the first door, then the other. Returns the answer and the token; raises for errors."""
-        arrival, wanted = (0, 0) if like is None else (like.arrival, like.wanted)
-        number, nanoseconds = _NUMBERS[mode], _nanoseconds(patience)
-        answer, token = context.request(number, wait, nanoseconds, 0, arrival, wanted)
-        if answer == _BUSY:
-            out = ffi.new("uint64_t *")
-            answer = lib.native_request(
-                *(context.address, number, wait, nanoseconds, threading.get_ident(), arrival, wanted, out)
-            )
-            token = out[0]
+    def _attempt(self, context: Context, mode: Mode) -> tuple[int, int]:
+        """Ask once through the sleeping door, without waiting. Returns the answer and the token; raises for errors."""
+        token = ffi.new("uint64_t *")
+        answer = lib.native_request(*(context.address, _NUMBERS[mode], False, 0, threading.get_ident(), 0, 0, token))
         if answer < 0:
             raise self._error(answer)
-        return answer, token
+        return answer, token[0]
 
     def _ask_upgrade(self, hold: Hold, *, wait: bool) -> bool:
         context = self._context_of(hold)

@@ -2,12 +2,12 @@
 
 from typing import Protocol
 
-class _Out(Protocol):
+class Out(Protocol):
     # Where a call leaves a number.
     def __getitem__(self, index: int) -> int: ...
 
 class _Ffi(Protocol):
-    def new(self, what: str) -> _Out: ...
+    def new(self, what: str) -> Out: ...
 
 class _Lib(Protocol):
     def native_attach(self, context: int) -> int: ...
@@ -21,7 +21,7 @@ class _Lib(Protocol):
         owner: int,
         arrival: int,
         wanted: int,
-        token: _Out,
+        token: Out,
     ) -> int: ...
     def native_release(self, context: int, token: int) -> int: ...
     def native_withdraw(self, context: int, token: int, how: int) -> int: ...
