@@ -38,8 +38,8 @@ class Stage:
 
     def arrive(self, name: str) -> None:
         actor = self.actors[name] = self.cast.actor()
-        actor.ask(MODES[name[0]])
         before = len(self.core.snapshot().requests)
+        actor.ask(MODES[name[0]])
         until(lambda: len(self.core.snapshot().requests) > before or actor.answered())
         self.waiting.add(name)
 
