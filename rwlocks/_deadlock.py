@@ -132,7 +132,9 @@ def hopeless_upgrade(monitor: Monitor, ticket: Ticket) -> DeadlockError | None:
 
 def _blocked_for_good(monitor: Monitor, ticket: Ticket, blocking: list[Ticket]) -> DeadlockError | None:
     held = [t for t in blocking if t in monitor.engine.held()] if monitor.abandoned else []
-    dropped = [t for t in held if t.abandoned]
+    # Those ahead in the queue that such a hold keeps out give up themselves, and this request may then come in.
+    wanted = WRITE if ticket in monitor.engine.held() else ticket.mode
+    dropped = [t for t in held if t.abandoned and _conflict(wanted, t.mode)]
     if dropped:
         return _error(
             monitor,

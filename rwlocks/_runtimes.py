@@ -139,7 +139,13 @@ def _load(name: str) -> Backend:
 def _remember(name: str, backend: Backend) -> Backend:
     global _with_tasks  # noqa: PLW0603  replaced, never changed: other threads may be reading it
     known = _loaded.setdefault(name, backend)
-    if isinstance(backend, AsyncBackend) and backend not in _with_tasks:
+    if known is not backend:
+        _loaded.setdefault(f"{name} at {id(backend):#x}", backend)
+    # Without a lock, which a fork could leave locked: whoever is overtaken by another thread here does it again.
+    seen = 0
+    while seen != len(_loaded):
+        seen = len(_loaded)
+        knowing = {b for b in tuple(_loaded.values()) if isinstance(b, AsyncBackend)}
         # Sorted, so that the answer does not depend on who was loaded first.
-        _with_tasks = tuple(sorted({*_with_tasks, backend}, key=lambda b: (b.name != "asyncio", b.name == "anyio")))
-    return known if known == backend else backend
+        _with_tasks = tuple(sorted(knowing, key=lambda b: (b.name != "asyncio", b.name == "anyio")))
+    return backend

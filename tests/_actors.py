@@ -22,7 +22,7 @@ import anyio
 import trio
 import trio.testing
 
-from rwlocks import LockTimeout, Mode, ReadGuard, RWLock, UpgradableGuard, WriteGuard
+from rwlocks import DeadlockError, LockTimeout, Mode, ReadGuard, RWLock, UpgradableGuard, Upgrade, WriteGuard
 from rwlocks.testing import ManualClock
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ LATER: Final = 3600.0  # seconds that a request may wait, unless the clock jumps
 JUMP: Final = 2 * LATER
 
 Way: TypeAlias = Literal["cancel", "timeout"]
-Outcome: TypeAlias = Literal["granted", "cancelled", "timed out"]
+Outcome: TypeAlias = Literal["granted", "cancelled", "timed out", "refused"]
 AnyGuard: TypeAlias = ReadGuard | UpgradableGuard | WriteGuard
-Order: TypeAlias = "tuple[Callable[[], LockStatistics], Future[LockStatistics]]"
+Order: TypeAlias = "tuple[Callable[[], LockStatistics], Future[LockStatistics]] | Upgrade"
 
 
 def guard_for(lock: RWLock, mode: Mode, timeout: float | None = None) -> AnyGuard:
@@ -72,7 +72,7 @@ class JumpingClock(ManualClock):
 
 
 class Actor:
-    """One request, then one hold. All methods are for the test's thread."""
+    """One request, then one hold, which may ask to be upgraded. All methods are for the test's thread."""
 
     ways: tuple[Way, ...]
     """How its request can be ended from outside."""
@@ -84,7 +84,7 @@ class Actor:
         self.outcome: Future[tuple[Outcome, LockStatistics]] = Future()
 
     def ended(self, outcome: Outcome) -> LockStatistics:
-        """Wait until the request has ended so; what the actor saw of the lock right then."""
+        """Wait until the request, or else the upgrade, has ended so; what the actor saw of the lock right then."""
         how, statistics = self.outcome.result(PATIENCE_OF_TESTS)
         assert how == outcome, f"{self.name} was {how}, not {outcome}"
         return statistics
@@ -96,8 +96,14 @@ class Actor:
     def downgrade(self) -> LockStatistics:
         return self._order(self._downgrade)
 
+    def upgrade(self, timeout: float | None = None) -> None:
+        """Let the actor ask to become the writer; how that ends is its next outcome."""
+        assert not isinstance(self.guard, WriteGuard)
+        self.outcome = Future()
+        self.post(self.guard.upgrade(timeout))
+
     def withdraw(self, way: Way) -> LockStatistics:
-        """End the request from outside; what the actor saw of the lock when its acquisition had raised."""
+        """End the request, or the upgrade, from outside; what the actor saw of the lock when its wait had raised."""
         raise NotImplementedError
 
     def post(self, order: Order) -> None:
@@ -120,7 +126,7 @@ class Actor:
     def _report(self, outcome: Outcome) -> None:
         self.outcome.set_result((outcome, self.lock.statistics()))
 
-    def _obey(self, order: Order) -> bool:
+    def _obey(self, order: tuple[Callable[[], LockStatistics], Future[LockStatistics]]) -> bool:
         """Whether the actor still holds the lock afterwards."""
         what, answer = order
         try:
@@ -161,8 +167,23 @@ class ThreadActor(Actor):
             self.outcome.set_exception(error)
             raise
         self._report("granted")
-        while self._obey(self._orders.get(timeout=PATIENCE_OF_TESTS)):
-            pass
+        holds = True
+        while holds:
+            order = self._orders.get(timeout=PATIENCE_OF_TESTS)
+            if isinstance(order, Upgrade):
+                self._become_writer(order)
+            else:
+                holds = self._obey(order)
+
+    def _become_writer(self, upgrade: Upgrade) -> None:
+        try:
+            upgrade.acquire()
+        except LockTimeout:
+            self._report("timed out")
+        except DeadlockError:
+            self._report("refused")
+        else:
+            self._report("granted")
 
 
 class TaskActor(Actor):
@@ -204,8 +225,28 @@ class TaskActor(Actor):
             self.outcome.set_exception(error)
             raise
         self._report("granted")
-        while self._obey(await self._next_order()):
-            pass
+        holds = True
+        while holds:
+            order = await self._next_order()
+            if isinstance(order, Upgrade):
+                await self._become_writer(order)
+            else:
+                holds = self._obey(order)
+
+    async def _become_writer(self, upgrade: Upgrade) -> None:
+        """Cancelled by a scope of its own, so that the actor lives on."""
+        outcome: Outcome = "cancelled"
+        with anyio.CancelScope() as scope:
+            self.cancel = scope.cancel
+            try:
+                await upgrade
+            except LockTimeout:
+                outcome = "timed out"
+            except DeadlockError:
+                outcome = "refused"
+            else:
+                outcome = "granted"
+        self._report(outcome)
 
     def _hear(self, order: Order) -> None:
         self._orders.append(order)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import trio
@@ -111,7 +111,7 @@ def test_a_writer_whose_loop_was_closed_holds_up_no_watch() -> None:
     async def wait() -> None:
         await lock.write()
 
-    task = loop.create_task(wait())
+    task: Any = loop.create_task(wait())
     loop.call_soon(loop.stop)
     loop.run_forever()
     wait_until_parked(lock, 1)
@@ -121,8 +121,8 @@ def test_a_writer_whose_loop_was_closed_holds_up_no_watch() -> None:
     with lock.watch(Mode.READ) as watch:
         assert is_set(watch)
     holder.release()
-    task.get_coro().close()  # type: ignore[union-attr]
-    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    task.get_coro().close()
+    task._log_destroy_pending = False
 
 
 def test_threads_and_tasks_wait_for_one_watch() -> None:
