@@ -41,6 +41,8 @@ class _NativeLoop(Protocol):
 
     def ended(self, loop: Any) -> bool: ...
 
+    def watch(self, fd: int, ready: Callable[[], None]) -> Callable[[], None]: ...
+
     async def wait(self, loop: Any, bell: anyio.Event, timeout: float) -> None:
         """Wait for the bell, for at most that many seconds."""
 
@@ -75,6 +77,27 @@ class _Trio:
 
     def ended(self, loop: Any) -> bool:
         return False  # Its tasks have ended before it.
+
+    def watch(self, fd: int, ready: Callable[[], None]) -> Callable[[], None]:
+        from trio import ClosedResourceError, lowlevel
+
+        stopped = False
+
+        async def look() -> None:
+            try:
+                while not stopped:  # Stopped before it began, the descriptor may be somebody else's by now.
+                    await lowlevel.wait_readable(fd)
+                    ready()
+            except ClosedResourceError:
+                pass
+
+        def stop() -> None:
+            nonlocal stopped
+            stopped = True
+            lowlevel.notify_closing(fd)
+
+        lowlevel.spawn_system_task(look)
+        return stop
 
     async def wait(self, loop: Any, bell: anyio.Event, timeout: float) -> None:
         with anyio.move_on_after(timeout):
@@ -112,6 +135,16 @@ class _Asyncio:
 
     def ended(self, loop: Any) -> bool:
         return bool(loop.is_closed())
+
+    def watch(self, fd: int, ready: Callable[[], None]) -> Callable[[], None]:
+        loop = self.here()
+        loop.add_reader(fd, ready)
+
+        def stop() -> None:
+            if not loop.is_closed():
+                loop.remove_reader(fd)
+
+        return stop
 
     async def wait(self, loop: Any, bell: anyio.Event, timeout: float) -> None:
         # No cancel scope: it could not be left when the parked coroutine is destroyed from outside of its task.
@@ -205,8 +238,16 @@ class AnyioBackend:
         return anyio.current_time()
 
     def new_async_waiter(self, undelivered: Callable[[], None]) -> EventWaiter:
-        running = next(native for native in _natives() if native.current_task() is not None)
-        return EventWaiter(running, undelivered)
+        return EventWaiter(self._native_loop(), undelivered)
+
+    def loop(self) -> object:
+        return self._native_loop().here()
+
+    def watch(self, fd: int, ready: Callable[[], None]) -> Callable[[], None]:
+        return self._native_loop().watch(fd, ready)
+
+    def _native_loop(self) -> _NativeLoop:
+        return next(native for native in _natives() if native.current_task() is not None)
 
     async def check_cancelled(self) -> None:
         await anyio.lowlevel.checkpoint_if_cancelled()

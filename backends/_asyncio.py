@@ -90,6 +90,19 @@ class AsyncioBackend:
     def new_async_waiter(self, undelivered: Callable[[], None]) -> FutureWaiter:
         return FutureWaiter(get_running_loop(), undelivered)
 
+    def loop(self) -> AbstractEventLoop:
+        return get_running_loop()
+
+    def watch(self, fd: int, ready: Callable[[], None]) -> Callable[[], None]:
+        loop = get_running_loop()
+        loop.add_reader(fd, ready)
+
+        def stop() -> None:
+            if not loop.is_closed():
+                loop.remove_reader(fd)
+
+        return stop
+
     async def check_cancelled(self) -> None:
         """Nothing: asyncio delivers a cancellation at the next suspension and nowhere else."""
 

@@ -9,15 +9,10 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 __all__ = ["ASYNCIO", "THREADS", "TRIO", "Contestant", "choose"]
-
-if importlib.util.find_spec("rwlocks") is None:  # not installed: the checkout is what there is to measure
-    sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,13 @@ once, in an order shuffled anew, and a ratio is always formed with the yardstick
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import platform
 import random
 import statistics
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +31,22 @@ __all__ = [
     "run_rounds",
 ]
 
+
+if importlib.util.find_spec("rwlocks") is None:  # not installed: the checkout is what there is to measure
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+
+class Labelled(Protocol):
+    """Who takes part: a name while it runs, a label in the table."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def label(self) -> str: ...
+
+
+C = TypeVar("C", bound=Labelled)
 R = TypeVar("R")
 
 
@@ -56,9 +74,7 @@ def compiled(template: str, contestant: Contestant, **more: str) -> Callable[...
     return names["run"]
 
 
-def run_rounds(
-    contestants: Sequence[Contestant], measure: Callable[[Contestant], R], rounds: int, seed: int
-) -> dict[str, list[R]]:
+def run_rounds(contestants: Sequence[C], measure: Callable[[C], R], rounds: int, seed: int) -> dict[str, list[R]]:
     """``measure`` for everybody, ``rounds`` times; the results by label, one for each round."""
     order = list(contestants)
     shuffle = random.Random(seed).shuffle

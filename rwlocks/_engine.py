@@ -138,6 +138,7 @@ class Engine:
             if self.policy.max_consecutive_writers is not None:
                 self._count_write()
             self.writer = ticket
+            self.held_back = 0
         if other is not None:
             ticket.beside = other
         ticket.state = HELD

@@ -17,9 +17,13 @@ __all__ = [
     "BackendUnavailable",
     "DeadlockError",
     "GuardStateError",
+    "LockClosed",
     "LockTimeout",
     "NotHeldError",
+    "SegmentError",
+    "SegmentFull",
     "UpgradeConflict",
+    "WriterDied",
 ]
 
 
@@ -81,6 +85,25 @@ class UpgradeConflict(DeadlockError):
 
 class AbandonedHoldWarning(RuntimeWarning):
     """A guard was dropped while it held its lock, which nobody can release any more."""
+
+
+class LockClosed(RuntimeError):
+    """The lock was closed in this process, before or while somebody waited for it."""
+
+
+class WriterDied(RuntimeError):
+    """A process died while it held the lock for writing: what it protects may be half written.
+
+    ``lock.write(repair=True)`` gets in; ``lock.mark_consistent()`` ends this state.
+    """
+
+
+class SegmentError(OSError):
+    """The shared memory of a process lock is foreign, damaged, of another layout, or not safe to use."""
+
+
+class SegmentFull(SegmentError):
+    """A table of a process lock is full, and nobody in it is dead; the message names the limit and who uses it."""
 
 
 class BackendUnavailable(ImportError):

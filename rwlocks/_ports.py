@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["AsyncBackend", "AsyncWaiter", "Backend", "SyncBackend", "SyncWaiter", "Waiter"]
+__all__ = ["AsyncBackend", "AsyncWaiter", "Backend", "SyncBackend", "SyncWaiter", "Waiter", "WatchingBackend"]
 
 
 class Waiter(Protocol):
@@ -133,6 +133,25 @@ class AsyncBackend(_Common, Protocol):
 
     async def yield_once(self) -> None:
         """Let the others run once; called with the lock held, which is given back if this raises."""
+        ...
+
+
+@runtime_checkable
+class WatchingBackend(AsyncBackend, Protocol):
+    """A runtime that can also wait for a descriptor, and so for news from other processes.
+
+    Optional: the waits of a process lock on other runtimes look at the clock instead, twenty times a second.
+    """
+
+    def loop(self) -> object:
+        """What stands for the loop that runs on the calling thread; hashable, and the same for all its tasks."""
+        ...
+
+    def watch(self, fd: int, ready: Callable[[], None]) -> Callable[[], None]:
+        """Call ``ready`` in the loop that runs here whenever the descriptor is readable.
+
+        Until the function that this returns is called, in the same loop and before the descriptor is closed.
+        """
         ...
 
 

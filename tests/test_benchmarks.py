@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 SCENARIOS = {
     "contended_threads.py": ["--threads", "3", "--reads", "0", "50", "--seconds", "0.02", "--only", "fifo"],
+    "process_pair.py": ["--pairs", "3"],
     "uncontended.py": ["--pairs", "3", "--only", "rwlocks"],
     "many_waiters.py": ["--waiters", "5", "10", "--only", "fifo"],
 }
@@ -107,6 +108,12 @@ lock = Broken()
     measure = module("contended_threads.py")["measure"]
     with pytest.raises(RuntimeError, match="two writers were inside at once"):
         measure(contestant, 2, 0.0, 0.02, between=0, split=False, seed=0)
+
+
+def test_a_pair_between_processes() -> None:
+    pytest.importorskip("rwlocks.backends.process._core", reason="built without the native core", exc_type=ImportError)
+    output = run("process_pair.py", "--rounds", "2", *SCENARIOS["process_pair.py"])
+    assert len(rows(output, "multiprocessing.Lock")) == len(rows(output, "rwlocks, ProcessCore")) == 2
 
 
 def test_everybody_runs_once_in_each_round(module: Callable[[str], dict[str, Any]]) -> None:

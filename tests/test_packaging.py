@@ -34,11 +34,12 @@ def isolated(code: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def folders_with_code() -> set[str]:
+    """All but the sources of the native core, which hold the build step and are not shipped."""
     return {
         path.parent.relative_to(CHECKOUT).as_posix()
         for top in ("rwlocks", "backends")
         for path in (CHECKOUT / top).rglob("*.py")
-        if not path.is_relative_to(CHECKOUT / "rwlocks" / "backends")
+        if not path.is_relative_to(CHECKOUT / "rwlocks" / "backends") and path.parent.name != "csrc"
     }
 
 

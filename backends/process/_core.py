@@ -1,0 +1,757 @@
+"""The Python face of the native core: one lock in shared memory, as the events that a facade needs.
+
+Every operation first tries the door that keeps the interpreter's lock. Told "busy" (somebody is inside the gate, or was
+stopped there), a thread goes through the sleeping door, and a task comes back a little later. Waiting threads return to
+Python at least every 50 ms, so that signals are answered; the C beneath looks then whether those in front are alive.
+
+A `Hold` is one request, then one hold. It remembers the context in which it was made, and with it the process: after a
+fork the child's context is another one, so that it can never touch what its parent holds.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import weakref
+from math import inf
+from pathlib import Path
+from time import monotonic, monotonic_ns
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, final
+
+from rwlocks._errors import (
+    GuardStateError,
+    LockClosed,
+    NotHeldError,
+    SegmentError,
+    SegmentFull,
+    UpgradeConflict,
+)
+from rwlocks._ports import WatchingBackend
+from rwlocks._types import Mode
+from rwlocks.backends.process import _segment
+from rwlocks.backends.process._bells import Bells, Listener
+from rwlocks.backends.process._doors import ffi, lib
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rwlocks._ports import AsyncBackend, AsyncWaiter
+    from rwlocks.backends.process._bells import Bell
+    from rwlocks.backends.process._fast import Context, Record
+    from rwlocks.backends.process._native import Out
+    from rwlocks.backends.process._segment import Config, Segment
+
+__all__ = ["Hold", "ProcessCore", "Request", "Snapshot"]
+
+_REFUSED, _GRANTED, _WAITS, _CONFLICT, _BUSY, _DONE, _EXPIRED = range(7)
+_CORRUPT, _FULL, _NOT_HELD, _DETACHED = -1, -2, -3, -4
+_QUIETLY, _TIMED, _CANCELLED = range(3)
+_ENTER_BUSY: Final = -100
+_STATE, _HELD, _PENDING, _POKED, _SPENT = 0x3, 2, 0x40, 0x80, 0x100
+_FOREVER: Final = 2**63 - 1
+
+_CAP: Final = 0.05
+"""Seconds after which every waiter looks whether those before it are alive."""
+_THOROUGH: Final = 20
+"""Every so many looks, everything is counted again, so that scribbled memory is noticed by those who only wait."""
+_STUCK: Final = 100
+"""So many looks at a gate that never opens, and whose owner runs, are proof that the memory was scribbled over."""
+
+_NUMBERS: Final = {Mode.READ: 1, Mode.UPGRADABLE: 2, Mode.WRITE: 3}
+_MODES: Final = {number: mode for mode, number in _NUMBERS.items()}
+
+
+@final
+class Hold:
+    """One request, then one hold. Everything about it stands in the segment, but for where that is."""
+
+    __slots__ = ("arrival", "bell", "context", "token", "wanted")
+
+    def __init__(self) -> None:
+        self.context: Context | None = None
+        self.token = 0
+        self.bell = 0
+        self.arrival = 0
+        self.wanted = 0
+
+    def word(self) -> int:
+        """What the record says now; 0 if there is none."""
+        return 0 if self.context is None or not self.token else self.context.peek(self.token)
+
+    @property
+    def held(self) -> bool:
+        """Whether it holds the lock; true from the instant of the grant."""
+        return self.word() & _STATE == _HELD
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it stands in the queue."""
+        return self.word() & _STATE == 1
+
+    @property
+    def upgrading(self) -> bool:
+        """Whether it holds the lock and waits to become the writer."""
+        return bool(self.word() & _PENDING)
+
+    @property
+    def mode(self) -> Mode | None:
+        """The mode held or waited for; None if there is no request."""
+        word = self.word()
+        return _MODES.get(word >> 2 & 3) if word & _STATE else None
+
+    @property
+    def base(self) -> Mode | None:
+        """The mode to go back to, while it upgrades or is upgraded."""
+        return _MODES.get(self.word() >> 4 & 3)
+
+    @property
+    def inherited(self) -> bool:
+        """Whether it was made before this process was forked, so that it is not ours."""
+        return self.context is not None and bool(self.token) and not self.context.attached
+
+
+class Request(NamedTuple):
+    """Somebody who holds the lock or waits for it. Times are in seconds."""
+
+    mode: Mode
+    pid: int
+    thread: int
+    """Its identifier in its own process."""
+    age: float
+    """Held or waited since; 0 for a hold that never met contention, which reads no clock."""
+    held: bool
+    pending: bool
+    """Holds, and waits to become the writer."""
+    granted: bool
+    """Holds, and has not noticed so far."""
+    poked: bool
+    spent: bool
+    arrival: int
+
+
+class Snapshot(NamedTuple):
+    """One consistent look at everything. Totals are since the segment was made, over all processes."""
+
+    requests: tuple[Request, ...]
+    """Holders first, then waiters in order of arrival."""
+    writer_died: bool
+    writers_died: int
+    acquisitions: int
+    contended: int
+    timeouts: int
+    cancellations: int
+    longest_wait: float
+    repairs: int
+    reaped: int
+
+
+@final
+class ProcessCore:
+    """One lock, seen from this process. All methods may be called from any thread."""
+
+    __slots__ = ("__weakref__", "_bells", "_closed", "_deferred", "_mutex", "_segment", "context")
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment
+        self.context = segment.context
+        self._bells = Bells(segment.bells, segment.mode)
+        self._closed = False
+        self._deferred: list[Callable[[], int]] = []
+        self._mutex = threading.Lock()
+        _cores.add(self)
+
+    @classmethod
+    def make(cls, config: Config) -> ProcessCore:
+        """A lock without a name: for this process, its forked children, and those who get it by pickle."""
+        return cls(_segment.make_anonymous(config))
+
+    @classmethod
+    def open(cls, path: Path, config: Config | None, *, mode: int = 0o600) -> ProcessCore:
+        """The lock at that path; made there, with those permissions, if there is none and a ``config`` is given.
+
+        Raises FileNotFoundError, SegmentError, SegmentFull, and ValueError for limits out of range.
+        """
+        return cls(_segment.open_named(path, config, mode=mode))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Holds are not part of it: they belong to a process, and stay there.
+        if self._closed:
+            raise LockClosed(f"{self.name} was closed in this process, and cannot be pickled any more")
+        if self.path is not None:
+            return _rebuild_named, (str(self.path), self.instance, self.file_mode)
+        from multiprocessing.reduction import DupFd
+
+        return _rebuild_anonymous, (DupFd(self.fileno()), self.instance)
+
+    # -- what it is ---------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> Config:
+        """What the creator decided."""
+        return self._segment.config
+
+    @property
+    def instance(self) -> bytes:
+        """The identity of the segment; another one under the same name has another."""
+        return self._segment.instance
+
+    @property
+    def path(self) -> Path | None:
+        """Where it lies; None for an anonymous one."""
+        return self._segment.path
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self._segment.name
+
+    @property
+    def file_mode(self) -> int:
+        """Permission bits."""
+        return self._segment.mode
+
+    def fileno(self) -> int:
+        """The descriptor that may be handed to children."""
+        return self._segment.fd
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called here."""
+        return self._closed
+
+    def recovered(self) -> bool:
+        """Whether a writer has died and nobody has marked the data consistent since."""
+        return self.ready().recovered()
+
+    # -- without waiting ----------------------------------------------------------------------------------------
+
+    def enter(self, hold: Hold, mode: Mode) -> bool:
+        """Take the lock if the policy lets a newcomer in now.
+
+        Raises SegmentFull, SegmentError, LockClosed. If somebody is stopped inside the gate, the answer is no.
+        """
+        context = self.context
+        token = context.enter(_NUMBERS[mode])
+        if token <= 0:
+            return False if not token else self._enter_again(hold, mode, token)
+        hold.context, hold.token = context, token
+        return True
+
+    def _enter_again(self, hold: Hold, mode: Mode, answer: int) -> bool:
+        if answer == _ENTER_BUSY:
+            context = self.ready()
+            done, token = self._attempt(context, mode)
+            if done == _GRANTED:
+                hold.context, hold.token = context, token
+            return done == _GRANTED
+        if answer == _DETACHED:
+            self.ready()
+            return self.enter(hold, mode)
+        raise self._error(answer)
+
+    def release(self, hold: Hold) -> None:
+        """Give it back. Waits only while somebody is stopped inside the gate. Raises NotHeldError if it is not held."""
+        context = hold.context
+        if context is None:
+            raise self._error(_NOT_HELD)
+        answer = context.release(hold.token)
+        if answer != _DONE:
+            self._finish(answer, context, lambda: lib.native_release(context.address, hold.token))
+        hold.token = 0
+        if self._deferred:
+            self._apply_deferred()
+
+    def downgrade(self, hold: Hold) -> None:
+        """WRITE to READ, or back to what was upgraded; UPGRADABLE to READ.
+
+        Raises NotHeldError for a reader, or for nothing.
+        """
+        context = self._context_of(hold)
+        answer = context.downgrade(hold.token)
+        if answer != _DONE:
+            self._finish(answer, context, lambda: lib.native_downgrade(context.address, hold.token))
+
+    def end_upgrade(self, hold: Hold) -> None:
+        """The upgrade is over: the mode is what it was, and readers may come in."""
+        if hold.base is not None:
+            self.downgrade(hold)
+
+    def mark_consistent(self) -> None:
+        """What a dead writer has left is in order again."""
+        context = self.ready()
+        answer = context.mark_consistent()
+        if answer != _DONE:
+            self._finish(answer, context, lambda: lib.native_mark_consistent(context.address))
+
+    # -- threads ------------------------------------------------------------------------------------------------
+
+    def acquire(self, hold: Hold, mode: Mode, *, patience: float, timeout: float | None) -> bool:
+        """Wait for the lock, blocking the thread; False if ``timeout`` seconds were not enough.
+
+        Whatever is raised in a signal handler meanwhile ends as if the request had never been made.
+        """
+        until = _deadline(timeout)
+        if self.enter(hold, mode):
+            return True
+        if until <= monotonic_ns():
+            return False
+        context = self.ready()
+        # Filled in by the core itself, so that no interruption can come between a request and the knowledge of it.
+        token = ffi.new("uint64_t *")
+        try:
+            answer = self._queue_up(context, hold, mode, patience, until, token)
+            hold.context, hold.token = context, token[0]
+            return answer == _GRANTED or (answer == _WAITS and self._wait(hold, until, self.withdraw))
+        except BaseException:
+            hold.context, hold.token = context, token[0]
+            self.withdraw(hold)
+            raise
+
+    def _queue_up(self, context: Context, hold: Hold, mode: Mode, patience: float, until: int, token: Out) -> int:
+        """Ask for the lock through the sleeping door; busy if time runs out in front of the gate."""
+        address, number, nanoseconds = context.address, _NUMBERS[mode], _nanoseconds(patience)
+        watch, thread = _GateWatch(self), threading.get_ident()
+        while True:
+            answer = lib.native_request(*(address, number, True, nanoseconds, thread, hold.arrival, hold.wanted, token))
+            if answer < 0:
+                raise self._error(answer)
+            if answer != _BUSY or monotonic_ns() >= until:
+                return answer
+            watch.look(context)
+
+    def upgrade(self, hold: Hold, *, timeout: float | None) -> bool:
+        """Become the writer, blocking the thread until the other readers have left; False if time ran out.
+
+        Raises UpgradeConflict if another one is upgradable or upgrading, NotHeldError if nothing is held.
+        """
+        until = _deadline(timeout)
+        if self._ask_upgrade(hold, wait=timeout is None or timeout > 0):
+            return True
+        return (timeout is None or timeout > 0) and self._wait(hold, until, self.withdraw_upgrade)
+
+    def _wait(self, hold: Hold, until: int, undo: Callable[[Hold], None]) -> bool:
+        context = self._context_of(hold)
+        watch = _GateWatch(self)
+        look = 0
+        try:
+            while True:
+                look += 1
+                answer = lib.native_wait(context.address, hold.token, until, look % _THOROUGH == 0)
+                if answer == _GRANTED:
+                    return True
+                if answer == _EXPIRED:
+                    return False
+                if answer != _WAITS:
+                    raise self._error(answer)
+                watch.look(context)
+                self.sweep()
+        except BaseException:
+            undo(hold)
+            raise
+
+    # -- tasks --------------------------------------------------------------------------------------------------
+
+    async def acquire_async(
+        self, hold: Hold, mode: Mode, *, patience: float, timeout: float | None, backend: AsyncBackend
+    ) -> bool:
+        """Wait for the lock, suspending the task; False if ``timeout`` seconds of the loop's clock were not enough.
+
+        Needs no thread, and never blocks the loop. Cancellation ends as if the request had never been made.
+        """
+        deadline = inf if timeout is None else backend.clock() + timeout
+        if self.enter(hold, mode):  # without a bell, which costs a file
+            return True
+        if timeout is not None and timeout <= 0:
+            return False
+        context = self.ready()
+        waiter = backend.new_async_waiter(lambda: self.withdraw(hold))
+        with _Listening(self, hold, waiter, backend) as bell:
+            answer = _BUSY
+            while answer == _BUSY:
+                self.sweep()
+                answer, hold.token = context.request(
+                    *(_NUMBERS[mode], True, _nanoseconds(patience), bell, hold.arrival, hold.wanted)
+                )
+                hold.context = context
+                if answer == _BUSY:
+                    if backend.clock() >= deadline:
+                        return False
+                    await waiter.park(0.001)
+            if answer == _GRANTED:
+                return True
+            if answer != _WAITS:
+                raise self._error(answer)
+            return await self._wait_async(hold, waiter, deadline, backend, self.withdraw)
+
+    async def upgrade_async(self, hold: Hold, *, timeout: float | None, backend: AsyncBackend) -> bool:
+        """As `upgrade`, suspending the task."""
+        deadline = inf if timeout is None else backend.clock() + timeout
+        if self._ask_upgrade(hold, wait=timeout is None or timeout > 0):
+            return True
+        if timeout is not None and timeout <= 0:
+            return False
+        waiter = backend.new_async_waiter(lambda: self.withdraw_upgrade(hold))
+        with _Listening(self, hold, waiter, backend):
+            return await self._wait_async(hold, waiter, deadline, backend, self.withdraw_upgrade)
+
+    async def _wait_async(
+        self,
+        hold: Hold,
+        waiter: AsyncWaiter,
+        deadline: float,
+        backend: AsyncBackend,
+        undo: Callable[[Hold], None],
+    ) -> bool:
+        context = self._context_of(hold)
+        look, next_look = 0, monotonic() + _CAP
+        try:
+            while True:
+                answer = context.resume(hold.token)
+                if answer == _WAITS and backend.clock() >= deadline:
+                    answer = context.expire(hold.token)
+                if answer == _GRANTED:
+                    return True
+                if answer == _EXPIRED:
+                    return False
+                if answer not in {_WAITS, _BUSY}:
+                    raise self._error(answer)
+                if monotonic() >= next_look and answer == _WAITS:
+                    look, next_look = look + 1, monotonic() + _CAP
+                    probed = context.probe(hold.token, look % _THOROUGH == 0)
+                    if probed not in {_DONE, _BUSY}:
+                        raise self._error(probed)
+                    self.sweep()
+                    continue
+                nap = 0.001 if answer == _BUSY else max(next_look - monotonic(), 0)
+                await waiter.park(min(nap, max(deadline - backend.clock(), 0)))
+        except BaseException:
+            undo(hold)
+            raise
+
+    # -- taking back --------------------------------------------------------------------------------------------
+
+    def withdraw(self, hold: Hold) -> None:
+        """The request was never made; a grant that was faster is passed on. Never fails, never waits for long."""
+        context, token = hold.context, hold.token
+        hold.token = 0
+        if context is not None and token:
+            self._tell(
+                context,
+                lambda: context.withdraw(token, _CANCELLED),
+                lambda: lib.native_withdraw(context.address, token, _CANCELLED),
+            )
+
+    def withdraw_upgrade(self, hold: Hold) -> None:
+        """The upgrade was never asked for: the hold is what it was."""
+        context, token = hold.context, hold.token
+        if context is not None and token:
+            self._tell(
+                context,
+                lambda: context.withdraw_upgrade(token, _CANCELLED),
+                lambda: lib.native_withdraw_upgrade(context.address, token, _CANCELLED),
+            )
+
+    def sweep(self) -> None:
+        """Withdraw for the tasks of loops that were closed while they waited, and do what the gate had no time for."""
+        for listener in self._bells.sweep():
+            listener.lost()
+        if self._deferred:
+            self._apply_deferred()
+
+    def _tell(self, context: Context, fast: Callable[[], int], slow: Callable[[], int]) -> None:
+        """An event whose outcome nobody needs; done later if the gate stays shut."""
+        if fast() == _BUSY and slow() == _BUSY:
+            self._deferred.append(slow)
+
+    def _apply_deferred(self) -> None:
+        waiting, self._deferred = self._deferred, []
+        for number, event in enumerate(waiting):
+            if event() == _BUSY:
+                self._deferred += waiting[number:]
+                return
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """Who holds and who waits. Raises SegmentError if somebody stays inside the gate."""
+        context = self.ready()
+        watch = _GateWatch(self)
+        found = context.snapshot()
+        while isinstance(found, int):
+            if found != _BUSY:
+                raise self._error(found)
+            lib.native_probe(context.address, 0)  # sleeps until the gate opens, and does nothing
+            watch.look(context)
+            found = context.snapshot()
+        now, died, epoch, acquisitions, contended, timeouts, cancelled, longest, repairs, reaped, records = found
+        return Snapshot(
+            tuple(sorted((_seen(record, now) for record in records), key=lambda r: (not r.held, r.arrival))),
+            bool(died),
+            epoch,
+            acquisitions,
+            contended,
+            timeouts,
+            cancelled,
+            longest / 1e9,
+            repairs,
+            reaped,
+        )
+
+    def processes(self) -> list[int]:
+        """The pids of those who use the lock."""
+        return self.ready().processes()
+
+    # -- coming and going ---------------------------------------------------------------------------------------
+
+    def close(self, *, unlink_if_last: bool = False) -> None:
+        """Use it no more. Those of this process who wait get LockClosed.
+
+        Raises GuardStateError while this process holds it.
+        """
+        with self._mutex:
+            if self._closed:
+                return
+            context = self.context
+            if context.attached:
+                answer = context.detach()
+                while answer == _BUSY:
+                    answer = lib.native_detach(context.address)
+                if answer == _REFUSED:
+                    raise GuardStateError("this process holds the lock; release its guards before you close it")
+                self._closed = True
+                if unlink_if_last:
+                    self._segment.unlink_if_alone()
+                context.unlock()
+            self._closed = True
+            self._segment.close_file()
+
+    def ready(self) -> Context:
+        """The context to use now; made anew in a forked child. Raises LockClosed."""
+        context = self.context
+        if context.attached:
+            return context
+        with self._mutex:
+            if self._closed:
+                raise LockClosed(f"{self.name} was closed in this process; make a new object for it")
+            if not self.context.attached:
+                self._segment.reopen()
+                self.context = self._segment.context
+            return self.context
+
+    def forked(self) -> None:
+        """In a forked child: everything is the parent's. The next use attaches this process."""
+        self._mutex = threading.Lock()
+        self._deferred = []
+        self.context.disown()
+        self._bells.forked()
+
+    # -- small steps --------------------------------------------------------------------------------------------
+
+    def _attempt(self, context: Context, mode: Mode) -> tuple[int, int]:
+        """Ask once through the sleeping door, without waiting. Returns the answer and the token; raises for errors."""
+        token = ffi.new("uint64_t *")
+        answer = lib.native_request(*(context.address, _NUMBERS[mode], False, 0, threading.get_ident(), 0, 0, token))
+        if answer < 0:
+            raise self._error(answer)
+        return answer, token[0]
+
+    def _ask_upgrade(self, hold: Hold, *, wait: bool) -> bool:
+        context = self._context_of(hold)
+        watch = _GateWatch(self)
+        answer = context.upgrade(hold.token, wait)
+        while answer == _BUSY:
+            answer = lib.native_upgrade(context.address, hold.token, wait)
+            watch.look(context)
+        if answer == _CONFLICT:
+            raise UpgradeConflict(
+                "another guard is upgradable or upgrading, so that the two would wait for each other; "
+                "release this one and acquire for writing, or read with upgradable() from the start"
+            )
+        if answer < 0:
+            raise self._error(answer)
+        return answer == _GRANTED
+
+    def _finish(self, answer: int, context: Context, event: Callable[[], int]) -> None:
+        """Through the sleeping door, for as long as it takes."""
+        watch = _GateWatch(self)
+        while answer == _BUSY:
+            answer = event()
+            watch.look(context)
+        if answer != _DONE:
+            raise self._error(answer)
+
+    def _context_of(self, hold: Hold) -> Context:
+        if hold.context is None or not hold.token:
+            raise self._error(_NOT_HELD)
+        return hold.context
+
+    def _error(self, answer: int) -> Exception:
+        if self._closed:
+            return LockClosed(f"{self.name} was closed in this process")
+        if answer == _FULL:
+            return self._full()
+        if answer in {_NOT_HELD, _DETACHED}:
+            return NotHeldError(
+                "this guard holds nothing in this process: it was released before, never acquired, or belongs to the "
+                "process that this one was forked from"
+            )
+        if answer == _CORRUPT:
+            return _segment.damaged(self.name)
+        return SegmentError(errno.EIO, f"the native core answered {answer}", self.name)
+
+    def _full(self) -> SegmentFull:
+        counts: dict[int, int] = {}
+        for request in self.snapshot().requests:
+            counts[request.pid] = counts.get(request.pid, 0) + 1
+        most = sorted(counts.items(), key=lambda item: -item[1])
+        users = ", ".join(f"process {pid} with {count}" for pid, count in most[:5])
+        return SegmentFull(
+            errno.ENOSPC,
+            f"all {self.config.max_holds} places for holds and waiters are taken: {users}; "
+            "make the lock with a larger max_holds",
+            self.name,
+        )
+
+
+@final
+class _Listening:
+    """While a task waits: at the bell of its loop, and found by those who look for closed loops."""
+
+    __slots__ = ("_backend", "_bell", "_core", "_hold", "_listener")
+
+    def __init__(self, core: ProcessCore, hold: Hold, waiter: AsyncWaiter, backend: AsyncBackend) -> None:
+        self._core = core
+        self._hold = hold
+        self._backend = backend
+        self._listener = Listener(waiter, self._news, self._lost)
+        self._bell: Bell | None = None
+
+    def __enter__(self) -> int:
+        """The number of the bell, 0 if there is none."""
+        core = self._core
+        if isinstance(self._backend, WatchingBackend):
+            self._bell = core._bells.join(core.ready().place, self._backend, self._listener)
+        return 0 if self._bell is None else self._bell.number
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._bell is not None:
+            self._core._bells.leave(self._bell, self._listener)
+
+    def _news(self) -> bool:
+        word = self._hold.word()
+        return not word & _STATE or bool(word & _POKED) or (word & _STATE == _HELD and not word & _PENDING)
+
+    def _lost(self) -> None:
+        if self._hold.upgrading:
+            self._core.withdraw_upgrade(self._hold)
+        elif self._hold.waiting:
+            self._core.withdraw(self._hold)
+
+
+@final
+class _GateWatch:
+    """Notices a gate that will never open, because its word was scribbled over.
+
+    A process that was stopped inside the gate may take its time; one that runs is through in a microsecond.
+    """
+
+    __slots__ = ("_core", "_passes", "_same")
+
+    def __init__(self, core: ProcessCore) -> None:
+        self._core = core
+        self._passes = -1
+        self._same = 0
+
+    def look(self, context: Context) -> None:
+        passes, owner = context.gate()
+        if not owner or passes != self._passes:
+            self._passes, self._same = passes, 0
+            return
+        self._same += 1
+        if self._same >= _STUCK and not _stopped(owner):
+            raise _segment.damaged(self._core.name)
+
+
+def _stopped(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return status.rpartition(")")[2].split()[0] in {"T", "t"}
+    except OSError:
+        return False
+
+
+def _deadline(timeout: float | None) -> int:
+    """On the monotonic clock, in nanoseconds."""
+    if timeout is None or timeout >= _FOREVER / 2e9:
+        return _FOREVER
+    return monotonic_ns() + int(max(timeout, 0.0) * 1e9)
+
+
+def _nanoseconds(seconds: float) -> int:
+    return _FOREVER if seconds >= _FOREVER / 2e9 else int(seconds * 1e9)
+
+
+def _seen(record: Record, now: int) -> Request:
+    word, pid, _slot, owner, arrival, wanted, _patience, since, delivered, _bell = record
+    held = word & _STATE == _HELD
+    pending = bool(word & _PENDING)
+    begun = wanted if pending or not held else since
+    return Request(
+        mode=_MODES[word >> 2 & 3],
+        pid=pid,
+        thread=owner,
+        age=max(now - begun, 0) / 1e9 if begun else 0.0,
+        held=held,
+        pending=pending,
+        granted=held and not delivered,
+        poked=bool(word & _POKED),
+        spent=bool(word & _SPENT),
+        arrival=arrival,
+    )
+
+
+_cores: weakref.WeakSet[ProcessCore] = weakref.WeakSet()
+
+
+class _Descriptor(Protocol):
+    """What `multiprocessing` makes of a descriptor on its way."""
+
+    def detach(self) -> int: ...
+
+
+def _known(instance: bytes) -> ProcessCore | None:
+    """The lock, if this process uses it already: a copy of a lock is that lock."""
+    return next((c for c in tuple(_cores) if c.instance == instance and not c.closed), None)
+
+
+def _rebuild_named(path: str, instance: bytes, mode: int) -> ProcessCore:
+    core = _known(instance)
+    if core is not None:
+        return core
+    core = ProcessCore.open(Path(path), None, mode=mode)
+    if core.instance != instance:
+        core.close()
+        raise SegmentError(
+            errno.ESTALE,
+            "the lock was removed and made again since it was pickled; pickle the one that is in use now",
+            path,
+        )
+    return core
+
+
+def _rebuild_anonymous(descriptor: _Descriptor, instance: bytes) -> ProcessCore:
+    fd = descriptor.detach()
+    core = _known(instance)
+    if core is not None:
+        os.close(fd)
+        return core
+    return ProcessCore(_segment.adopt(fd, None, 0o600))
+
+
+def _in_forked_child() -> None:
+    for core in tuple(_cores):
+        core.forked()
+
+
+os.register_at_fork(after_in_child=_in_forked_child)

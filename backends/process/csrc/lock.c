@@ -1,0 +1,601 @@
+#include "lock.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gate.h"
+#include "os.h"
+
+/* -- inside the gate ---------------------------------------------------------------------------------------------- */
+
+static void ring_all(void *self, const struct rwl_wake *wakes, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (wakes[i].bell == 0) {
+            rwl_wake_sleeper(self, &wakes[i]);
+        } else {
+            rwl_ring_bell(self, &wakes[i]);
+        }
+    }
+}
+
+static bool dead(void *self, uint32_t slot, uint32_t generation) { return rwl_dead(self, slot, generation); }
+
+static void begin(struct rwl_event *event, struct rwl_context *context) {
+    event->view = &context->view;
+    event->now = 0;
+    event->slot = context->slot;
+    event->generation = context->generation;
+    event->corrupt = false;
+    event->steps = 64 * (context->view.max_holds + 64);
+    event->wake_count = 0;
+    event->ring = ring_all;
+    event->dead = dead;
+    event->self = context;
+}
+
+static bool dirty(struct rwl_context *context) {
+    return atomic_load_explicit(&context->view.state->dirty, memory_order_relaxed) != 0;
+}
+
+/* Count everything again. What fails stays marked, so that nobody builds on caches that contradict the records. */
+static bool mend(struct rwl_event *event, struct rwl_context *context) {
+    atomic_store_explicit(&context->view.state->dirty, 1, memory_order_seq_cst);
+    RWL_FAULT();
+    event->steps = 64 * (context->view.max_holds + 64);
+    event->corrupt = false;
+    if (!rwl_recount(event)) {
+        return false;
+    }
+    atomic_store_explicit(&context->view.state->dirty, 0, memory_order_release);
+    return true;
+}
+
+/* The owner of the gate has died inside. Count again, and do what it has left undone. */
+static void recover(struct rwl_event *event, struct rwl_context *context) {
+    if (mend(event, context)) {
+        context->view.state->totals.repairs++;
+        event->now = rwl_now();
+        rwl_serve(event);
+    }
+}
+
+static int leave(struct rwl_event *event, struct rwl_context *context, int answer);
+
+/* RWL_GRANTED: inside. */
+static int enter(struct rwl_event *event, struct rwl_context *context, enum rwl_door door) {
+    if (atomic_load_explicit(&context->attached, memory_order_acquire) != 1) {
+        return RWL_E_DETACHED;
+    }
+    bool stolen;
+    int entered = rwl_gate_enter(context, door, &stolen);
+    if (entered != RWL_GRANTED) {
+        return entered;
+    }
+    if (atomic_load_explicit(&context->attached, memory_order_relaxed) != 1) {
+        rwl_gate_leave(context); /* detached by another thread in the meantime */
+        return RWL_E_DETACHED;
+    }
+    begin(event, context);
+    if (__builtin_expect(stolen || dirty(context), 0)) {
+        recover(event, context);
+        if (event->corrupt || dirty(context)) {
+            return leave(event, context, RWL_E_CORRUPT);
+        }
+        event->now = 0;
+    }
+    return RWL_GRANTED;
+}
+
+/* Nonsense that was met is mended as far as the records allow, and reported either way. */
+static int leave(struct rwl_event *event, struct rwl_context *context, int answer) {
+    if (__builtin_expect(event->corrupt, 0)) {
+        mend(event, context);
+        answer = RWL_E_CORRUPT;
+    }
+    rwl_gate_leave(context);
+    if (event->wake_count != 0) {
+        ring_all(context, event->wakes, event->wake_count);
+    }
+    return answer;
+}
+
+/* The record of a token of this process; RWL_NIL if it is none. */
+static uint32_t find(struct rwl_context *context, uint64_t token) {
+    uint32_t index = token & 0xffff;
+    if (index >= context->view.max_holds) {
+        return RWL_NIL;
+    }
+    const struct rwl_record *record = &context->view.records[index];
+    uint64_t serial = atomic_load_explicit(&record->serial, memory_order_relaxed);
+    bool ours = rwl_word_state(rwl_load(record)) != RWL_FREE && serial << 16 == token - index &&
+                record->slot == context->slot && record->generation == context->generation;
+    return ours ? index : RWL_NIL;
+}
+
+static bool pending(struct rwl_context *context, uint32_t index) {
+    return (rwl_load(&context->view.records[index]) & RWL_WORD_PENDING) != 0;
+}
+
+static bool holds(struct rwl_context *context, uint32_t index) {
+    return rwl_word_state(rwl_load(&context->view.records[index])) == RWL_HELD;
+}
+
+static uint32_t mode_of(struct rwl_context *context, uint32_t index) {
+    return rwl_word_mode(rwl_load(&context->view.records[index]));
+}
+
+/* -- the dead ----------------------------------------------------------------------------------------------------- */
+
+static void bury(struct rwl_event *event, uint32_t slot, uint32_t generation) {
+    if (rwl_owner_died(event, slot, generation) != 0) {
+        event->view->state->totals.reaped++;
+    }
+    if (slot < event->view->max_processes &&
+        atomic_load_explicit(&event->view->slots[slot].generation, memory_order_relaxed) == generation) {
+        atomic_store_explicit(&event->view->slots[slot].state, 0, memory_order_release);
+    }
+}
+
+static bool bury_if_dead(struct rwl_event *event, uint32_t index, bool thorough) {
+    struct rwl_record *record = rwl_at(event, index);
+    uint32_t slot = record->slot, generation = record->generation;
+    if (!rwl_dead_slowly(event->self, slot, generation, thorough)) {
+        return false;
+    }
+    bury(event, slot, generation);
+    return true;
+}
+
+static uint32_t holders(const struct rwl_event *event) {
+    const struct rwl_cache *cache = &event->view->state->cache;
+    return cache->readers + (cache->upgradable != RWL_NIL) + (cache->writer != RWL_NIL);
+}
+
+/* Look at every process that has a record in one of these states, each once. Returns whether one was dead. */
+static bool probe_all(struct rwl_event *event, bool waiters, bool thorough) {
+    uint64_t asked[(RWL_MAX_PROCESSES + 63) / 64] = {0};
+    bool found = false;
+    uint32_t left = waiters ? RWL_NIL : holders(event);
+    for (uint32_t index = 0; index < event->view->max_holds && left != 0; index++) {
+        struct rwl_record *record = &event->view->records[index];
+        uint32_t state = rwl_word_state(rwl_load(record)), slot = record->slot;
+        if (state == RWL_FREE || (state == RWL_WAITING && !waiters)) {
+            continue;
+        }
+        left--;
+        if (slot < event->view->max_processes) {
+            if (asked[slot / 64] >> slot % 64 & 1 && !rwl_dead(event->self, slot, record->generation)) {
+                continue;
+            }
+            asked[slot / 64] |= 1ull << slot % 64;
+        }
+        found |= bury_if_dead(event, index, thorough);
+    }
+    return found;
+}
+
+/* A grant whose delivery may have been lost on the way to an event loop. */
+static void ring_again(struct rwl_event *event) {
+    for (uint32_t index = 0; index < event->view->max_holds; index++) {
+        struct rwl_record *record = &event->view->records[index];
+        struct rwl_wake wake = {index, record->slot, record->generation, record->bell};
+        if (holds(event->self, index) && record->bell != 0 &&
+            atomic_load_explicit(&record->delivered, memory_order_relaxed) == 0 && !rwl_ring_bell(event->self, &wake) &&
+            atomic_load_explicit(&record->delivered, memory_order_relaxed) == 0) {
+            rwl_withdraw(event, index); /* nobody has that bell any more: the loop was closed */
+        }
+    }
+}
+
+/* Those before it in its line; and if it is the first, whoever holds, and whoever is the first of another line. */
+static void probe(struct rwl_event *event, uint32_t index, bool thorough) {
+    if (!holds(event->self, index)) {
+        uint32_t before;
+        while ((before = rwl_at(event, index)->place.before) != RWL_NIL && rwl_step(event)) {
+            if (!bury_if_dead(event, before, thorough)) {
+                return;
+            }
+        }
+    }
+    probe_all(event, false, thorough);
+    for (int i = 0; i < RWL_MODES; i++) {
+        uint32_t head;
+        while ((head = event->view->state->cache.waiting[i].head) != RWL_NIL && rwl_step(event) &&
+               bury_if_dead(event, head, thorough)) {
+        }
+    }
+    if (thorough) {
+        ring_again(event);
+    }
+}
+
+/* -- coming and going --------------------------------------------------------------------------------------------- */
+
+static bool choose_slot(struct rwl_context *context) {
+    for (uint32_t slot = 0; slot < context->view.max_processes; slot++) {
+        if (rwl_lock_byte(context->live_fd, RWL_LIVE_BYTE + slot, true)) {
+            struct rwl_slot *entry = &context->view.slots[slot];
+            uint32_t generation = atomic_load_explicit(&entry->generation, memory_order_relaxed) + 1;
+            RWL_FAULT();
+            context->slot = slot;
+            context->generation = generation == 0 ? 1 : generation;
+            atomic_store_explicit(&entry->state, 0, memory_order_seq_cst); /* what it says of the last owner is void */
+            /* From now on whatever the last owner of this slot has left, a gate it died in included, is a dead one's. */
+            atomic_store_explicit(&entry->generation, context->generation, memory_order_seq_cst);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What earlier owners of this slot have left. */
+static void inherit(struct rwl_event *event) {
+    for (uint32_t index = 0; index < event->view->max_holds; index++) {
+        struct rwl_record *record = &event->view->records[index];
+        if (rwl_word_state(rwl_load(record)) != RWL_FREE && record->slot == event->slot &&
+            record->generation != event->generation) {
+            bury(event, event->slot, record->generation);
+        }
+    }
+}
+
+static void introduce(struct rwl_context *context) {
+    RWL_FAULT();
+    struct rwl_slot *entry = &context->view.slots[context->slot];
+    entry->pid = (uint32_t)getpid();
+    entry->uid = (uint32_t)geteuid();
+    entry->pid_namespace = context->pid_namespace;
+    entry->start_time = rwl_start_time(entry->pid);
+    atomic_store_explicit(&entry->state, 1, memory_order_release);
+}
+
+int rwl_attach(struct rwl_context *context) {
+    struct rwl_event event;
+    if (context->generation == 0) {
+        context->pid_namespace = rwl_pid_namespace();
+        context->pid = (uint32_t)getpid();
+        if (!choose_slot(context)) {
+            return RWL_E_FULL;
+        }
+    }
+    atomic_store_explicit(&context->attached, 1, memory_order_release);
+    int answer = enter(&event, context, RWL_SLEEP);
+    if (answer == RWL_GRANTED) {
+        event.now = rwl_now();
+        inherit(&event);
+        introduce(context);
+        answer = leave(&event, context, RWL_DONE);
+    }
+    if (answer != RWL_DONE) {
+        atomic_store_explicit(&context->attached, 0, memory_order_release);
+    }
+    return answer;
+}
+
+static bool belongs(const struct rwl_context *context, const struct rwl_record *record, uint32_t state) {
+    return rwl_word_state(rwl_load(record)) == state && record->slot == context->slot &&
+           record->generation == context->generation;
+}
+
+bool rwl_holds_anything(const struct rwl_context *context) {
+    if (atomic_load_explicit(&context->attached, memory_order_acquire) != 1) {
+        return false;
+    }
+    for (uint32_t index = 0; index < context->view.max_holds; index++) {
+        if (belongs(context, &context->view.records[index], RWL_HELD)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int rwl_detach(struct rwl_context *context, enum rwl_door door) {
+    struct rwl_event event;
+    int entered = enter(&event, context, door);
+    if (entered != RWL_GRANTED) {
+        return entered;
+    }
+    const struct rwl_view *view = &context->view;
+    if (rwl_holds_anything(context)) {
+        return leave(&event, context, RWL_REFUSED);
+    }
+    event.now = rwl_now();
+    for (uint32_t index = 0; index < view->max_holds; index++) {
+        struct rwl_record *record = &view->records[index];
+        if (belongs(context, record, RWL_WAITING)) {
+            rwl_withdraw(&event, index);
+            atomic_fetch_add_explicit(&record->grant, 1, memory_order_release);
+            struct rwl_wake wake = {index, record->slot, record->generation, record->bell};
+            ring_all(context, &wake, 1);
+        }
+    }
+    atomic_store_explicit(&view->slots[context->slot].state, 0, memory_order_release);
+    atomic_store_explicit(&context->attached, 0, memory_order_release);
+    return leave(&event, context, RWL_DONE);
+}
+
+/* -- operations --------------------------------------------------------------------------------------------------- */
+
+/* A request that nobody has to wait for is made without reading a clock. */
+static int ask(struct rwl_event *event, const struct rwl_wish *wish, uint32_t index) {
+    if (rwl_enter_idle(event, index, wish->mode)) {
+        return RWL_GRANTED;
+    }
+    struct rwl_record *record = rwl_at(event, index);
+    record->arrival = wish->arrival;
+    record->wanted = wish->wanted;
+    event->now = rwl_now();
+    return rwl_request(event, index, wish->mode, wish->wait);
+}
+
+static uint32_t prepare(struct rwl_event *event, const struct rwl_wish *wish) {
+    return rwl_prepare(event, wish->mode, wish->patience, wish->owner, wish->bell);
+}
+
+int rwl_lock_request(struct rwl_context *context, enum rwl_door door, const struct rwl_wish *wish, uint64_t *token) {
+    struct rwl_event event;
+    *token = 0;
+    if (wish->mode < RWL_READ || wish->mode > RWL_WRITE || wish->arrival > INT64_MAX) {
+        return RWL_E_USAGE;
+    }
+    int answer = enter(&event, context, door);
+    if (answer != RWL_GRANTED) {
+        return answer;
+    }
+    uint32_t index = prepare(&event, wish);
+    if (index == RWL_NIL && !event.corrupt) { /* a full table: perhaps the dead fill it */
+        event.now = rwl_now();
+        probe_all(&event, true, true);
+        index = prepare(&event, wish);
+    }
+    if (index == RWL_NIL) {
+        return leave(&event, context, RWL_E_FULL);
+    }
+    uint64_t serial = atomic_load_explicit(&rwl_at(&event, index)->serial, memory_order_relaxed);
+    answer = ask(&event, wish, index);
+    if (answer == RWL_REFUSED && probe_all(&event, false, false)) { /* refused on account of the dead */
+        index = prepare(&event, wish);
+        serial = atomic_load_explicit(&rwl_at(&event, index)->serial, memory_order_relaxed);
+        answer = index == RWL_NIL ? RWL_REFUSED : ask(&event, wish, index);
+    }
+    if (answer != RWL_REFUSED) {
+        *token = rwl_token(index, serial);
+    }
+    return leave(&event, context, answer);
+}
+
+int rwl_lock_release(struct rwl_context *context, enum rwl_door door, uint64_t token) {
+    struct rwl_event event;
+    int answer = enter(&event, context, door);
+    if (answer != RWL_GRANTED) {
+        return answer;
+    }
+    uint32_t index = find(context, token);
+    if (index == RWL_NIL || !holds(context, index) || pending(context, index)) {
+        return leave(&event, context, RWL_E_NOT_HELD);
+    }
+    if (!rwl_leave_idle(&event, index)) {
+        event.now = rwl_now();
+        rwl_release(&event, index);
+    }
+    return leave(&event, context, RWL_DONE);
+}
+
+static void count_end(struct rwl_context *context, int how) {
+    struct rwl_totals *totals = &context->view.state->totals;
+    if (how == RWL_TIMED) {
+        totals->timeouts++;
+    } else if (how == RWL_CANCELLED) {
+        totals->cancellations++;
+    }
+}
+
+int rwl_lock_withdraw(struct rwl_context *context, enum rwl_door door, uint64_t token, int how) {
+    struct rwl_event event;
+    int answer = enter(&event, context, door);
+    if (answer != RWL_GRANTED) {
+        return answer;
+    }
+    uint32_t index = find(context, token);
+    if (index == RWL_NIL) {
+        return leave(&event, context, RWL_E_NOT_HELD);
+    }
+    event.now = rwl_now();
+    rwl_withdraw(&event, index);
+    count_end(context, how);
+    return leave(&event, context, RWL_DONE);
+}
+
+int rwl_lock_downgrade(struct rwl_context *context, enum rwl_door door, uint64_t token) {
+    struct rwl_event event;
+    int answer = enter(&event, context, door);
+    if (answer != RWL_GRANTED) {
+        return answer;
+    }
+    uint32_t index = find(context, token);
+    if (index == RWL_NIL || !holds(context, index) || mode_of(context, index) == RWL_READ) {
+        return leave(&event, context, RWL_E_NOT_HELD);
+    }
+    event.now = rwl_now();
+    rwl_downgrade(&event, index);
+    return leave(&event, context, RWL_DONE);
+}
+
+int rwl_lock_upgrade(struct rwl_context *context, enum rwl_door door, uint64_t token, bool wait) {
+    struct rwl_event event;
+    int answer = enter(&event, context, door);
+    if (answer != RWL_GRANTED) {
+        return answer;
+    }
+    uint32_t index = find(context, token);
+    if (index == RWL_NIL || !holds(context, index) || mode_of(context, index) == RWL_WRITE || pending(context, index)) {
+        return leave(&event, context, RWL_E_NOT_HELD);
+    }
+    event.now = rwl_now();
+    answer = rwl_upgrade(&event, index, wait);
+    if ((answer == RWL_REFUSED || answer == RWL_CONFLICT) && probe_all(&event, false, false)) {
+        answer = rwl_upgrade(&event, index, wait);
+    }
+    return leave(&event, context, answer);
+}
+
+int rwl_lock_withdraw_upgrade(struct rwl_context *context, enum rwl_door door, uint64_t token, int how) {
+    struct rwl_event event;
+    int answer = enter(&event, context, door);
+    if (answer != RWL_GRANTED) {
+        return answer;
+    }
+    uint32_t index = find(context, token);
+    if (index == RWL_NIL || !holds(context, index)) {
+        return leave(&event, context, RWL_E_NOT_HELD);
+    }
+    event.now = rwl_now();
+    rwl_withdraw_upgrade(&event, index);
+    count_end(context, how);
+    return leave(&event, context, RWL_DONE);
+}
+
+/* Without the gate, for the word of an own record is changed by others in one way only: from waiting to held. */
+static int look(struct rwl_context *context, uint64_t token) {
+    uint32_t index = find(context, token);
+    if (index == RWL_NIL) {
+        return RWL_E_NOT_HELD;
+    }
+    struct rwl_record *record = &context->view.records[index];
+    uint32_t word = atomic_load_explicit(&record->word, memory_order_acquire);
+    if (rwl_word_state(word) == RWL_HELD && !(word & RWL_WORD_PENDING)) {
+        atomic_store_explicit(&record->delivered, 1, memory_order_relaxed);
+        return RWL_GRANTED;
+    }
+    return word & RWL_WORD_POKED ? RWL_REFUSED : RWL_WAITS;
+}
+
+int rwl_lock_resume(struct rwl_context *context, enum rwl_door door, uint64_t token) {
+    struct rwl_event event;
+    if (atomic_load_explicit(&context->attached, memory_order_acquire) != 1) {
+        return RWL_E_DETACHED;
+    }
+    int seen = look(context, token);
+    if (seen != RWL_REFUSED) {
+        return seen;
+    }
+    int answer = enter(&event, context, door);
+    if (answer != RWL_GRANTED) {
+        return answer;
+    }
+    uint32_t index = find(context, token);
+    if (index == RWL_NIL) {
+        return leave(&event, context, RWL_E_NOT_HELD);
+    }
+    event.now = rwl_now();
+    rwl_claim(&event, index);
+    seen = look(context, token);
+    return leave(&event, context, seen == RWL_REFUSED ? RWL_WAITS : seen);
+}
+
+int rwl_lock_expire(struct rwl_context *context, enum rwl_door door, uint64_t token) {
+    struct rwl_event event;
+    int answer = enter(&event, context, door);
+    if (answer != RWL_GRANTED) {
+        return answer;
+    }
+    uint32_t index = find(context, token);
+    if (index == RWL_NIL) {
+        return leave(&event, context, RWL_E_NOT_HELD);
+    }
+    event.now = rwl_now();
+    rwl_claim(&event, index);
+    answer = look(context, token);
+    if (answer != RWL_GRANTED) {
+        if (holds(context, index)) {
+            rwl_withdraw_upgrade(&event, index);
+        } else {
+            rwl_withdraw(&event, index);
+        }
+        count_end(context, RWL_TIMED);
+        answer = RWL_EXPIRED;
+    }
+    return leave(&event, context, answer);
+}
+
+int rwl_lock_probe(struct rwl_context *context, enum rwl_door door, uint64_t token, bool thorough) {
+    struct rwl_event event;
+    int answer = enter(&event, context, door);
+    if (answer != RWL_GRANTED) {
+        return answer;
+    }
+    uint32_t index = find(context, token);
+    if (index == RWL_NIL) {
+        return leave(&event, context, RWL_E_NOT_HELD);
+    }
+    event.now = rwl_now();
+    if (thorough && !mend(&event, context)) {
+        return leave(&event, context, RWL_E_CORRUPT);
+    }
+    probe(&event, index, thorough);
+    rwl_look(&event);
+    return leave(&event, context, RWL_DONE);
+}
+
+int rwl_lock_wait(struct rwl_context *context, uint64_t token, int64_t until, bool thorough) {
+    int64_t cap = rwl_now() + RWL_CAP;
+    int64_t end = until < cap ? until : cap;
+    for (;;) {
+        uint32_t index = token & 0xffff;
+        uint32_t seen = index < context->view.max_holds
+                            ? atomic_load_explicit(&context->view.records[index].grant, memory_order_acquire)
+                            : 0;
+        int answer = rwl_lock_resume(context, RWL_SLEEP, token);
+        if (answer != RWL_WAITS) {
+            return answer == RWL_BUSY ? RWL_WAITS : answer;
+        }
+        enum rwl_slept slept = rwl_sleep_on_grant(context, index, seen, end);
+        if (slept == RWL_INTERRUPTED) {
+            return RWL_WAITS;
+        }
+        if (slept == RWL_TIMED_OUT || rwl_now() >= end) { /* the clock has the last word, however the sleep ended */
+            answer = end == until ? rwl_lock_expire(context, RWL_SLEEP, token)
+                                  : rwl_lock_probe(context, RWL_SLEEP, token, thorough);
+            return answer == RWL_BUSY || answer == RWL_DONE ? RWL_WAITS : answer;
+        }
+    }
+}
+
+int rwl_lock_mark_consistent(struct rwl_context *context, enum rwl_door door) {
+    struct rwl_event event;
+    int answer = enter(&event, context, door);
+    if (answer != RWL_GRANTED) {
+        return answer;
+    }
+    context->view.state->facts.writer_died = 0;
+    return leave(&event, context, RWL_DONE);
+}
+
+int rwl_lock_snapshot(struct rwl_context *context, enum rwl_door door, struct rwl_state *state,
+                      struct rwl_record *records) {
+    struct rwl_event event;
+    int answer = enter(&event, context, door);
+    if (answer != RWL_GRANTED) {
+        return answer;
+    }
+    memcpy(state, context->view.state, sizeof *state);
+    memcpy(records, context->view.records, context->view.max_holds * sizeof *records);
+    event.now = rwl_now();
+    state->facts.now = event.now;
+    return leave(&event, context, RWL_DONE);
+}
+
+uint32_t rwl_lock_peek(struct rwl_context *context, uint64_t token) {
+    if (atomic_load_explicit(&context->attached, memory_order_acquire) != 1) {
+        return RWL_FREE;
+    }
+    uint32_t index = find(context, token);
+    return index == RWL_NIL ? RWL_FREE : rwl_load(&context->view.records[index]);
+}
+
+bool rwl_lock_recovered(const struct rwl_context *context) {
+    return atomic_load_explicit(&context->attached, memory_order_acquire) == 1 &&
+           atomic_load_explicit(&context->view.state->facts.writer_died, memory_order_relaxed) == 1 &&
+           context->view.on_writer_death != RWL_DEATH_IGNORE;
+}

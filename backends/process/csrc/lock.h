@@ -1,0 +1,91 @@
+/* The operations of a process-shared lock: an event of the core inside the gate, and the wake-ups after it.
+ *
+ * Two extension modules are made of this code, one that keeps the interpreter's lock and may only try the gate, one
+ * that has let go of it and may sleep. Hence nothing here is static and mutable: all that a process knows is in one
+ * context, which one module makes and both use.
+ */
+#ifndef RWL_LOCK_H
+#define RWL_LOCK_H
+
+#include "core.h"
+
+#define RWL_PATH 512
+/* No sleep is longer: then the sleeper looks whether those before it are still alive. */
+#define RWL_CAP 50000000
+
+/* Which of the two modules calls. */
+enum rwl_door { RWL_TRY, RWL_SLEEP };
+
+/* What a process knows of a lock. It lies in a page that a fork wipes in the child, so that a child never takes itself for its
+ * parent, however it was forked: `attached` reads 0 there. Constant while it is attached. */
+struct rwl_context {
+    _Atomic uint32_t attached;
+    uint32_t slot;
+    uint32_t generation;
+    uint32_t pid;
+    uint64_t pid_namespace;
+    int live_fd; /* an open file of its own: its locks on bytes are this process's life */
+    struct rwl_view view;
+    char bells[RWL_PATH - 64]; /* how the paths of the bells begin; empty if there can be none */
+};
+
+/* A guard's token: which record, and which use of it. Never 0. */
+static inline uint64_t rwl_token(uint32_t index, uint64_t serial) { return serial << 16 | index; }
+
+/* What a request brings with it. `arrival` is 0, or that of an earlier request whose place it keeps; `wanted` is 0, or when it
+ * first asked, if that was before. */
+struct rwl_wish {
+    uint32_t mode;
+    bool wait;
+    int64_t patience;
+    uint64_t owner;
+    uint32_t bell;
+    uint64_t arrival;
+    int64_t wanted;
+};
+
+/* How a wait ended, for the statistics. */
+enum { RWL_QUIETLY = 0, RWL_TIMED = 1, RWL_CANCELLED = 2 };
+
+/* Take a slot and say so. RWL_E_FULL if there is none, RWL_BUSY (call again) if somebody is stopped inside the gate. */
+int rwl_attach(struct rwl_context *context);
+
+/* Whether this process holds the lock, in whatever mode. Looks without the gate. */
+bool rwl_holds_anything(const struct rwl_context *context);
+
+/* Give the slot back. RWL_REFUSED while something is held; the requests that wait end. */
+int rwl_detach(struct rwl_context *context, enum rwl_door door);
+
+/* All return RWL_BUSY if the gate could not be had, RWL_E_DETACHED in a forked child, RWL_E_CORRUPT for nonsense. */
+int rwl_lock_request(struct rwl_context *context, enum rwl_door door, const struct rwl_wish *wish, uint64_t *token);
+int rwl_lock_release(struct rwl_context *context, enum rwl_door door, uint64_t token);
+int rwl_lock_withdraw(struct rwl_context *context, enum rwl_door door, uint64_t token, int how);
+int rwl_lock_downgrade(struct rwl_context *context, enum rwl_door door, uint64_t token);
+int rwl_lock_upgrade(struct rwl_context *context, enum rwl_door door, uint64_t token, bool wait);
+int rwl_lock_withdraw_upgrade(struct rwl_context *context, enum rwl_door door, uint64_t token, int how);
+
+/* The waiter runs: it learns of its grant, or claims what it was poked for. */
+int rwl_lock_resume(struct rwl_context *context, enum rwl_door door, uint64_t token);
+
+/* Its time is up: it claims a last time and withdraws if that is refused (RWL_EXPIRED). */
+int rwl_lock_expire(struct rwl_context *context, enum rwl_door door, uint64_t token);
+
+/* Look whether those before this waiter are alive, and bury the dead. `thorough`: count everything again, too. */
+int rwl_lock_probe(struct rwl_context *context, enum rwl_door door, uint64_t token, bool thorough);
+
+/* Sleep until granted (RWL_GRANTED), `until` at most (RWL_EXPIRED), or for no longer than the cap (RWL_WAITS: call again). */
+int rwl_lock_wait(struct rwl_context *context, uint64_t token, int64_t until, bool thorough);
+
+int rwl_lock_mark_consistent(struct rwl_context *context, enum rwl_door door);
+
+/* A consistent copy of the state and of every record, into memory for `max_holds` of them. */
+int rwl_lock_snapshot(struct rwl_context *context, enum rwl_door door, struct rwl_state *state,
+                      struct rwl_record *records);
+
+/* The word of the record of a token, 0 if it is of no request or hold any more. Looks without the gate. */
+uint32_t rwl_lock_peek(struct rwl_context *context, uint64_t token);
+
+/* Whether the data may be half written because a writer died. */
+bool rwl_lock_recovered(const struct rwl_context *context);
+
+#endif

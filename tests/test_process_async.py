@@ -1,0 +1,171 @@
+"""Tasks of asyncio and trio that wait for a lock in shared memory: no thread, no blocked loop, nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from _processes import RECOVERY, Cast, ProcessCore, config, take, until, waiting
+
+from rwlocks import _runtimes
+from rwlocks._types import Mode
+from rwlocks.backends.process._core import Hold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rwlocks._ports import AsyncBackend
+
+READ, UPGRADABLE, WRITE = Mode.READ, Mode.UPGRADABLE, Mode.WRITE
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def cast() -> Iterator[Cast]:
+    cast = Cast(ProcessCore.make(config()))
+    yield cast
+    cast.end()
+    cast.core.close()
+
+
+def running() -> AsyncBackend:
+    backend = _runtimes.running()
+    assert backend is not None
+    return backend
+
+
+async def acquire(core: ProcessCore, mode: Mode, timeout: float | None = 30) -> Hold | None:
+    hold = Hold()
+    done = await core.acquire_async(hold, mode, patience=0, timeout=timeout, backend=running())
+    return hold if done else None
+
+
+async def parked(core: ProcessCore, count: int) -> None:
+    while waiting(core) != count:  # noqa: ASYNC110 - another process is looked at, which sets no event
+        await anyio.sleep(0.001)
+
+
+async def test_a_task_gets_what_another_process_releases(cast: Cast) -> None:
+    holder = cast.holding(WRITE)
+    threads = threading.active_count()
+    got: list[float] = []
+
+    async def wait() -> None:
+        hold = await acquire(cast.core, READ)
+        got.append(time.monotonic())
+        assert hold is not None
+        cast.core.release(hold)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(wait)
+        await parked(cast.core, 5)
+        assert threading.active_count() == threads
+        holder.tell("release")
+    assert len(got) == 5
+
+
+async def test_the_loop_runs_on_while_a_task_waits(cast: Cast) -> None:
+    cast.holding(WRITE)
+    turns = 0
+    async with anyio.create_task_group() as group:
+        group.start_soon(acquire, cast.core, READ, 0.5)
+        await parked(cast.core, 1)
+        while waiting(cast.core):
+            await anyio.sleep(0.005)
+            turns += 1
+    assert turns >= 10
+
+
+async def test_time_runs_out(cast: Cast) -> None:
+    cast.holding(WRITE)
+    started = time.monotonic()
+    assert await acquire(cast.core, READ, timeout=0.15) is None
+    assert 0.14 <= time.monotonic() - started < 1
+    assert await acquire(cast.core, READ, timeout=0) is None
+    assert await acquire(cast.core, READ, timeout=-1) is None
+    assert waiting(cast.core) == 0
+
+
+async def test_cancellation_leaves_nothing_and_lets_those_behind_in(cast: Cast) -> None:
+    reader = cast.holding(READ)
+    behind = cast.actor()
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as group:
+            group.start_soon(acquire, cast.core, WRITE)
+            await parked(cast.core, 1)
+            behind.ask(READ)
+            await parked(cast.core, 2)
+            scope.cancel()
+    assert await anyio.to_thread.run_sync(behind.done) is True
+    assert waiting(cast.core) == 0
+    reader.do("release")
+
+
+async def test_a_dead_holder_is_noticed(cast: Cast) -> None:
+    holder = cast.holding(WRITE)
+    holds: list[Hold | None] = []
+    started = time.monotonic()
+
+    async def wait() -> None:
+        holds.append(await acquire(cast.core, WRITE))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await parked(cast.core, 1)
+        holder.kill()
+        started = time.monotonic()
+        while cast.core.snapshot().requests[0].pid == holder.pid:  # noqa: ASYNC110 - as above
+            await anyio.sleep(0.001)
+    assert time.monotonic() - started < RECOVERY
+    assert cast.core.recovered()
+    (request,) = cast.core.snapshot().requests
+    assert (request.mode, request.held) == (WRITE, True)
+    cast.core.mark_consistent()
+    assert holds[0] is not None
+    cast.core.release(holds[0])
+
+
+async def test_an_upgrade_waits_for_readers_to_leave(cast: Cast) -> None:
+    reader = cast.holding(READ)
+    hold = await acquire(cast.core, UPGRADABLE)
+    assert hold is not None
+    assert not await cast.core.upgrade_async(hold, timeout=0.05, backend=running())
+    assert hold.mode is UPGRADABLE
+    reader.tell("release")
+    assert await cast.core.upgrade_async(hold, timeout=30, backend=running())
+    assert hold.mode is WRITE
+    cast.core.end_upgrade(hold)
+    cast.core.release(hold)
+
+
+def test_a_closed_loop_holds_up_nobody(cast: Cast) -> None:
+    holder = take(cast.core, READ)
+    loop = asyncio.new_event_loop()
+
+    async def give_up() -> None:
+        task = asyncio.ensure_future(acquire(cast.core, WRITE, None))
+        task.set_name("left behind")
+        while not waiting(cast.core):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.001)
+        kept.append(task)
+
+    kept: list[asyncio.Task[Hold | None]] = []
+    loop.run_until_complete(give_up())
+    loop.close()
+    assert waiting(cast.core) == 1
+    behind = take(cast.core, READ, timeout=5)
+    cast.core.release(behind)
+    cast.core.release(holder)
+    until(lambda: waiting(cast.core) == 0)
+    kept.clear()
