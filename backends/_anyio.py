@@ -167,13 +167,13 @@ def _natives() -> list[_NativeLoop]:
 class EventWaiter:
     """The event of the next `park`."""
 
-    __slots__ = ("_bell", "_loop", "_native", "undelivered")
+    __slots__ = ("_bell", "_loop", "_native", "_undelivered")
 
     def __init__(self, native: _NativeLoop, undelivered: Callable[[], None]) -> None:
         self._native = native
         self._loop = native.here()
         self._bell = anyio.Event()
-        self.undelivered = undelivered
+        self._undelivered = undelivered
 
     def lost(self) -> bool:
         return self._native.ended(self._loop)
@@ -192,6 +192,9 @@ class EventWaiter:
 
     def ring(self) -> None:
         self._bell.set()
+
+    def undelivered(self) -> None:
+        self._undelivered()
 
     def behind_the_task(self, callback: Callable[[], None]) -> None:
         self._native.behind_the_task(self._loop, callback)

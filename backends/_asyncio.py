@@ -20,12 +20,12 @@ _running_loop: Final = asyncio._get_running_loop  # documented, and the one that
 class FutureWaiter:
     """The future of the next `park`; done means rung."""
 
-    __slots__ = ("_bell", "_loop", "undelivered")
+    __slots__ = ("_bell", "_loop", "_undelivered")
 
     def __init__(self, loop: AbstractEventLoop, undelivered: Callable[[], None]) -> None:
         self._loop = loop
         self._bell: Future[None] = loop.create_future()
-        self.undelivered = undelivered
+        self._undelivered = undelivered
 
     def lost(self) -> bool:
         return self._loop.is_closed()
@@ -45,6 +45,9 @@ class FutureWaiter:
     def ring(self) -> None:
         if not self._bell.done():
             self._bell.set_result(None)
+
+    def undelivered(self) -> None:
+        self._undelivered()
 
     def behind_the_task(self, callback: Callable[[], None]) -> None:
         self._loop.call_soon(callback)

@@ -19,9 +19,8 @@ class Recipient(Protocol):
         """Run the callback in the loop, after the task that `ring` has woken."""
         ...
 
-    @property
-    def undelivered(self) -> Callable[[], None]:
-        """What to call when the task will not run again, so that its news are passed on."""
+    def undelivered(self) -> None:
+        """The task will not run again; pass its news on."""
         ...
 
 
