@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 
 import anyio
+import pytest
 import trio
 import trio.testing
 
@@ -20,8 +21,10 @@ from rwlocks import _runtimes as runtimes
 from rwlocks._types import PolicyName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator, Iterable
     from types import FrameType
+
+    from _pytest.mark import ParameterSet
 
     from rwlocks import Policy
 
@@ -36,6 +39,7 @@ __all__ = [
     "holds",
     "is_free",
     "jump",
+    "later",
     "lock_on",
     "request",
     "run",
@@ -189,3 +193,8 @@ def switching_all_the_time() -> Generator[None]:
         yield
     finally:
         sys.setswitchinterval(usual)
+
+
+def later(values: Iterable[str], *, besides: str | None = None) -> list[ParameterSet]:
+    """The values as parameters that only the slow run tries."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values if value != besides]

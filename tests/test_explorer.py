@@ -298,8 +298,8 @@ MUTANTS: Final = {
         "        if self._free():\n            self.held_back = 0\n", "", [Fifo(max_batch=1)], STRICT
     ),
     "an upgrade does not end the holding back": Mutant(
-        "            self.writer = ticket\n            self.held_back = 0\n",
-        "            self.writer = ticket\n",
+        "            self.writer = ticket\n            self.held_back = 0\n\n    def _leave_role",
+        "            self.writer = ticket\n\n    def _leave_role",
         [Fifo(max_batch=1), PhaseFair(max_batch=1)],
         STRICT,
     ),
