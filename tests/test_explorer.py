@@ -67,7 +67,7 @@ def test_four_actors_without_patience(policy: Policy) -> None:
     check(policy, STRICT)
 
 
-@pytest.mark.parametrize("policy", [*PLAIN, *BOUNDED, HASTY], ids=repr)
+@pytest.mark.parametrize("policy", [*PLAIN, HASTY, *BOUNDED_LATER], ids=repr)
 def test_three_actors_each_with_patience_or_without(policy: Policy) -> None:
     check(policy, MIXED)
 

@@ -94,7 +94,13 @@ PLAYS: Final = {
 LOOPS: Final = {"asyncio": PLAYS["asyncio, blocking"], "trio": PLAYS["trio, blocking"]}
 
 each_policy = pytest.mark.parametrize("policy", POLICIES)
-each_play = pytest.mark.parametrize("play", PLAYS.values(), ids=PLAYS)
+each_play = pytest.mark.parametrize(
+    "play",
+    [
+        pytest.param(play, id=name, marks=[pytest.mark.slow] if name == "trio, blocking" else [])
+        for name, play in PLAYS.items()
+    ],
+)
 each_loop = pytest.mark.parametrize("play", LOOPS.values(), ids=LOOPS)
 
 

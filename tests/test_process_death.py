@@ -131,6 +131,7 @@ def test_an_upgrader_that_waits_is_no_dead_writer(cast: Cast) -> None:
     assert not cast.core.recovered()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_long_wait_changes_nothing(cast: Cast) -> None:
     holder = cast.holding(WRITE)
@@ -198,6 +199,7 @@ def storm(core: ProcessCore, seed: int, done: float) -> None:
         core.release(hold)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_storm_of_deaths_leaves_nothing_behind() -> None:
     core = ProcessCore.make(config("phase-fair", processes=16))
