@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from rwlocks import _runtimes, _snapshots
 from rwlocks._errors import DeadlockError, UpgradeConflict
 from rwlocks._owners import has_ended, owner_name
+from rwlocks._ticket import State
 from rwlocks._types import Mode
 from rwlocks.policies import Order
 
@@ -131,10 +132,9 @@ def hopeless_upgrade(monitor: Monitor, ticket: Ticket) -> DeadlockError | None:
 
 
 def _blocked_for_good(monitor: Monitor, ticket: Ticket, blocking: list[Ticket]) -> DeadlockError | None:
-    held = [t for t in blocking if t in monitor.engine.held()] if monitor.abandoned else []
     # Those ahead in the queue that such a hold keeps out give up themselves, and this request may then come in.
-    wanted = WRITE if ticket in monitor.engine.held() else ticket.mode
-    dropped = [t for t in held if t.abandoned and _conflict(wanted, t.mode)]
+    wanted = WRITE if ticket.state is State.HELD else ticket.mode
+    dropped = [t for t in blocking if t.abandoned and t.state is State.HELD and _conflict(wanted, t.mode)]
     if dropped:
         return _error(
             monitor,
