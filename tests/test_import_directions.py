@@ -1,6 +1,6 @@
 """Who may import whom, and what ``import rwlocks`` may load.
 
-    _types <- _errors          _types <- policies <- _engine <- waiting <- facades <- testing <- command line
+    _types <- _errors          _types <- policies <- _engine <- waiting <- facades <- testing, compat <- command line
     _types, _errors <- _ports <- backends
 
 The core knows no runtime, the runtimes know the core's port, and the facades find the runtimes by name. What counts
@@ -56,11 +56,11 @@ RINGS = [
         "_steps",
     },
     {"__init__", "_all", "_decorate", "_guards", "_lock", "_protocol", "_views", "_watch"},
-    {"testing"},
+    {"compat", "testing"},
     {"__main__", "cli"},
 ]
-# Programs and tests about runtimes may know them all: nobody loads them who did not ask for them.
-OUTSIDE = {"__main__", "cli", "testing"}
+# Programs, tests about runtimes and the names of other libraries may know them all: nobody loads them who did not ask.
+OUTSIDE = {"__main__", "cli", "compat", "testing"}
 
 # What a backend may know of the package: the port, and what backends share, which knows no runtime itself.
 PORT = {"rwlocks._errors", "rwlocks._ports", "rwlocks._types", "rwlocks.backends._delivery"}
