@@ -39,10 +39,11 @@ if TYPE_CHECKING:
     from rwlocks._ports import AsyncBackend, AsyncWaiter
     from rwlocks.backends.process._bells import Bell
     from rwlocks.backends.process._fast import Context, Record
+    from rwlocks.backends.process._fast import Snapshot as Answer
     from rwlocks.backends.process._native import Out
     from rwlocks.backends.process._segment import Config, Segment
 
-__all__ = ["Hold", "ProcessCore", "Request", "Snapshot"]
+__all__ = ["Hold", "ProcessCore", "Request", "Snapshot", "snapshot_of"]
 
 _REFUSED, _GRANTED, _WAITS, _CONFLICT, _BUSY, _DONE, _EXPIRED = range(7)
 _CORRUPT, _FULL, _NOT_HELD, _DETACHED = -1, -2, -3, -4
@@ -484,19 +485,7 @@ class ProcessCore:
             lib.native_probe(context.address, 0)  # sleeps until the gate opens, and does nothing
             watch.look(context)
             found = context.snapshot()
-        now, died, epoch, acquisitions, contended, timeouts, cancelled, longest, repairs, reaped, records = found
-        return Snapshot(
-            tuple(sorted((_seen(record, now) for record in records), key=lambda r: (not r.held, r.arrival))),
-            bool(died),
-            epoch,
-            acquisitions,
-            contended,
-            timeouts,
-            cancelled,
-            longest / 1e9,
-            repairs,
-            reaped,
-        )
+        return snapshot_of(found, self.name)
 
     def processes(self) -> list[int]:
         """The pids of those who use the lock."""
@@ -690,6 +679,31 @@ def _deadline(timeout: float | None) -> int:
 
 def _nanoseconds(seconds: float) -> int:
     return _FOREVER if seconds >= _FOREVER / 2e9 else int(seconds * 1e9)
+
+
+def snapshot_of(found: Answer, name: str) -> Snapshot:
+    """What the native core answers, in words. Raises SegmentError for records that nobody writes."""
+    now, died, epoch, acquisitions, contended, timeouts, cancelled, longest, repairs, reaped, records = found
+    try:
+        requests = sorted((_seen(record, now) for record in records), key=_rank)
+    except KeyError:
+        raise _segment.damaged(name) from None
+    return Snapshot(
+        tuple(requests),
+        bool(died),
+        epoch,
+        acquisitions,
+        contended,
+        timeouts,
+        cancelled,
+        longest / 1e9,
+        repairs,
+        reaped,
+    )
+
+
+def _rank(request: Request) -> tuple[bool, int]:
+    return not request.held, request.arrival
 
 
 def _seen(record: Record, now: int) -> Request:

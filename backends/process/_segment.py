@@ -25,8 +25,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast, final
 
 from rwlocks._errors import SegmentError, SegmentFull
 from rwlocks.backends.process._doors import fast, lib
+from rwlocks.backends.process._places import find, runtime_directory, unsafe
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rwlocks.backends.process._fast import Context
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "Config",
     "Segment",
     "adopt",
+    "config_from",
     "damaged",
     "find",
     "make_anonymous",
@@ -156,45 +160,6 @@ def damaged(name: str) -> SegmentError:
     )
 
 
-# -- places --------------------------------------------------------------------------------------------------------
-
-
-def runtime_directory() -> Path:
-    """Where named locks of this user lie: ``RWLOCKS_DIR``, or a directory that depends on the user id alone.
-
-    It is made if it is not there. Raises SegmentError unless it belongs to this user and to nobody else.
-    """
-    given = os.environ.get("RWLOCKS_DIR")
-    # Both may be written by anybody, which is why what is found there is looked at.
-    shared = Path("/dev/shm")  # noqa: S108
-    base = shared if shared.is_dir() else Path("/tmp")  # noqa: S108
-    path = Path(given) if given else base / f"rwlocks-{os.geteuid()}"
-    try:
-        path.mkdir(mode=0o700)
-    except FileExistsError:
-        pass
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode):
-        raise _unsafe(path, "is no directory", "remove it, or set RWLOCKS_DIR to another place")
-    if found.st_uid != os.geteuid():
-        raise _unsafe(path, f"belongs to user {found.st_uid}", "set RWLOCKS_DIR to a directory of your own")
-    if found.st_mode & 0o077:
-        raise _unsafe(path, f"has mode {found.st_mode & 0o777:03o}", f"run 'chmod 700 {path}'")
-    return path
-
-
-def find(name_or_path: str | os.PathLike[str]) -> Path:
-    """The path of a lock: a ``str`` without a separator is a name in `runtime_directory`.
-
-    Raises ValueError for a name that cannot be one of a file.
-    """
-    if isinstance(name_or_path, str) and os.sep not in name_or_path:
-        if name_or_path in {"", ".", ".."} or "\0" in name_or_path:
-            raise ValueError(f"{name_or_path!r} cannot be the name of a lock; give letters, digits, '-', '_' or '.'")
-        return runtime_directory() / name_or_path
-    return Path(name_or_path).absolute()
-
-
 # -- making and finding ----------------------------------------------------------------------------------------------
 
 
@@ -235,21 +200,25 @@ def open_named(path: Path, config: Config | None, *, mode: int) -> Segment:
             sleep(0.001)
         except _Moved:
             if monotonic() > deadline:
-                raise _unsafe(path, "is kept by somebody who removes it", "try again") from None
+                raise unsafe(path, "is kept by somebody who removes it", "try again") from None
             sleep(0.001)
 
 
-def unlink(name_or_path: str | os.PathLike[str]) -> None:
+def unlink(name_or_path: str | os.PathLike[str], *, in_use: bool = True) -> None:
     """Remove the name. Those who use the segment go on with it, newcomers make another one.
 
-    Raises FileNotFoundError if there is no such lock, SegmentError if it is something else.
+    Raises FileNotFoundError if there is no such lock, SegmentError if it is something else; and if somebody uses it,
+    unless ``in_use`` allows for that.
     """
     path = find(name_or_path)
     fd = _open_checked(path, 0o777)
     try:
-        context = fast.Context.open(fd, os.dup(fd), _boot_id(), b"")
-        if isinstance(context, int) and context <= 2:
-            raise _refused(path, context)
+        reason = fast.look(os.pread(fd, fast.size(4000, 65535), 0), os.pread(fd, 4096, 0), fd, _boot_id())
+        if isinstance(reason, int) and reason <= 2:
+            raise _refused(path, reason)
+        # Alone until the descriptor is closed: whoever comes now waits, and then finds the name gone.
+        if not in_use and not fast.join_users(fd, True):
+            raise SegmentError(errno.EBUSY, "somebody uses the lock; remove it when all have closed it", str(path))
         bells = Path(_bells(fd, path))
         path.unlink()
         for bell in bells.parent.glob(f"{glob.escape(bells.name)}*"):
@@ -276,23 +245,23 @@ def _open_checked(path: Path, mode: int) -> int:
         fd = os.open(path, flags)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise _unsafe(path, "is a symbolic link", "give the path it leads to, if you trust it") from None
+            raise unsafe(path, "is a symbolic link", "give the path it leads to, if you trust it") from None
         if error.errno in {errno.ENXIO, errno.EISDIR}:
-            raise _unsafe(path, "is no regular file", "remove it, or use another name") from None
+            raise unsafe(path, "is no regular file", "remove it, or use another name") from None
         raise
     try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
-            raise _unsafe(path, "is no regular file", "remove it, or use another name")
+            raise unsafe(path, "is no regular file", "remove it, or use another name")
         shared = bool(mode & 0o070) and found.st_gid in {os.getegid(), *os.getgroups()}
         if found.st_uid != os.geteuid() and not shared:
-            raise _unsafe(path, f"belongs to user {found.st_uid}", "give a mode for the group, if that is meant")
+            raise unsafe(path, f"belongs to user {found.st_uid}", "give a mode for the group, if that is meant")
         wider = stat.S_IMODE(found.st_mode) & ~mode
         if wider:
             remedy = f"run 'chmod {mode:03o} {path}', or give mode=0o{stat.S_IMODE(found.st_mode):03o}"
-            raise _unsafe(path, f"has mode {stat.S_IMODE(found.st_mode):03o}, wider than {mode:03o}", remedy)
+            raise unsafe(path, f"has mode {stat.S_IMODE(found.st_mode):03o}, wider than {mode:03o}", remedy)
         if fast.on_network(fd):
-            raise _unsafe(path, "lies on a network file system", "use a local one")
+            raise unsafe(path, "lies on a network file system", "use a local one")
     except BaseException:
         os.close(fd)
         raise
@@ -324,7 +293,12 @@ def _config_of(context: Context, path: Path | None) -> tuple[Config, bytes]:
     found = context.config()
     if isinstance(found, int):  # changed since it was mapped
         raise _refused(path, found)
-    return Config(*(cast("int", found[name]) for name in Config._fields)), cast("bytes", found["instance"])
+    return config_from(found), cast("bytes", found["instance"])
+
+
+def config_from(header: Mapping[str, int | bytes]) -> Config:
+    """What the native core has read from a header."""
+    return Config(*(cast("int", header[name]) for name in Config._fields))
 
 
 def _bells(fd: int, path: Path | None) -> str:
@@ -407,10 +381,6 @@ def _same_file(path: Path, fd: int) -> bool:
         return False
     here = os.fstat(fd)
     return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
-
-
-def _unsafe(path: Path, fact: str, remedy: str) -> SegmentError:
-    return SegmentError(errno.EPERM, f"the lock cannot be trusted: it {fact}; {remedy}", str(path))
 
 
 def _refused(path: Path | None, reason: int) -> SegmentError:

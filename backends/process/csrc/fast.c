@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lock.h"
+#include "gate.h"
 #include "os.h"
 
 typedef struct {
@@ -331,6 +331,16 @@ static PyObject *context_gate(PyObject *self, PyObject *unused) {
     return Py_BuildValue("II", atomic_load_explicit(&context->view.state->passes, memory_order_relaxed), pid);
 }
 
+static PyObject *config_dict(const struct rwl_config *config) {
+    return Py_BuildValue("{s:I,s:I,s:I,s:I,s:I,s:I,s:K,s:K,s:K,s:y#}", "max_processes", config->max_processes,
+                         "max_holds", config->max_holds, "on_writer_death", config->on_writer_death, "creator_uid",
+                         config->creator_uid, "after_write", config->policy.after_write, "while_reading",
+                         config->policy.while_reading, "max_batch", (unsigned long long)config->policy.max_batch,
+                         "max_consecutive_writers", (unsigned long long)config->policy.max_consecutive_writers,
+                         "max_writer_wait", (unsigned long long)config->policy.max_writer_wait, "instance",
+                         (const char *)config->instance, (Py_ssize_t)sizeof config->instance);
+}
+
 /* What the header says, as it was checked: a dict of plain values. */
 static PyObject *context_config(PyObject *self, PyObject *unused) {
     (void)unused;
@@ -343,13 +353,7 @@ static PyObject *context_config(PyObject *self, PyObject *unused) {
     if (reason != RWL_CHECK_OK) {
         return answer(reason);
     }
-    return Py_BuildValue("{s:I,s:I,s:I,s:I,s:I,s:I,s:K,s:K,s:K,s:y#}", "max_processes", config.max_processes,
-                         "max_holds", config.max_holds, "on_writer_death", config.on_writer_death, "creator_uid",
-                         config.creator_uid, "after_write", config.policy.after_write, "while_reading",
-                         config.policy.while_reading, "max_batch", (unsigned long long)config.policy.max_batch,
-                         "max_consecutive_writers", (unsigned long long)config.policy.max_consecutive_writers,
-                         "max_writer_wait", (unsigned long long)config.policy.max_writer_wait, "instance",
-                         (const char *)config.instance, (Py_ssize_t)sizeof config.instance);
+    return config_dict(&config);
 }
 
 static PyObject *record_tuple(const struct rwl_record *record, uint32_t pid) {
@@ -403,10 +407,7 @@ static PyObject *context_snapshot(PyObject *self, PyObject *unused) {
     return result;
 }
 
-/* The pids of all who are attached, in the order of their slots. */
-static PyObject *context_processes(PyObject *self, PyObject *unused) {
-    (void)unused;
-    const struct rwl_context *context = context_of(self);
+static PyObject *process_list(const struct rwl_context *context) {
     PyObject *list = PyList_New(0);
     for (uint32_t slot = 0; slot < context->view.max_processes && list != NULL; slot++) {
         const struct rwl_slot *entry = &context->view.slots[slot];
@@ -421,6 +422,58 @@ static PyObject *context_processes(PyObject *self, PyObject *unused) {
         Py_XDECREF(pid);
     }
     return list;
+}
+
+/* The pids of all who are attached, in the order of their slots. */
+static PyObject *context_processes(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return process_list(context_of(self));
+}
+
+/* Whether the process of each record that is not free is alive, in the order of `snapshot_tuple`. */
+static PyObject *alive_list(const struct rwl_context *context) {
+    PyObject *list = PyList_New(0);
+    for (uint32_t index = 0; index < context->view.max_holds && list != NULL; index++) {
+        const struct rwl_record *record = &context->view.records[index];
+        if (rwl_word_state(rwl_load(record)) == RWL_FREE) {
+            continue;
+        }
+        bool gone = rwl_dead_slowly(context, record->slot, record->generation, true);
+        if (PyList_Append(list, gone ? Py_False : Py_True) != 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
+static uint32_t gate_of(const struct rwl_state *state) {
+    return atomic_load_explicit(&state->gate, memory_order_relaxed);
+}
+
+/* Whether nobody went through the gate between two copies of its word and of the number of passes. */
+static bool nobody_passed(const struct rwl_state *before, const struct rwl_state *after) {
+    return gate_of(before) == 0 && gate_of(after) == 0 &&
+           atomic_load_explicit(&before->passes, memory_order_relaxed) ==
+               atomic_load_explicit(&after->passes, memory_order_relaxed);
+}
+
+/* What a copy of a segment says, to one who has no slot: nothing is written, and no byte is locked. */
+static PyObject *look_at(char *image, Py_ssize_t size, const char *again, int fd, const uint8_t *boot) {
+    struct rwl_config config;
+    struct rwl_context stranger = {.slot = RWL_NIL, .live_fd = fd, .pid_namespace = rwl_pid_namespace()};
+    int reason = rwl_inspect(image, (uint64_t)size, boot, &stranger.view, &config);
+    if (reason != RWL_CHECK_OK) {
+        return answer(reason);
+    }
+    struct rwl_state before, after;
+    memcpy(&before, stranger.view.state, sizeof before);
+    memcpy(&after, again + RWL_STATE_OFFSET, sizeof after);
+    uint32_t inside = (gate_of(&after) >> 20) - 1;
+    uint32_t pid = inside < config.max_processes ? stranger.view.slots[inside].pid : 0;
+    before.facts.now = rwl_now();
+    return Py_BuildValue("NOINNN", config_dict(&config), nobody_passed(&before, &after) ? Py_True : Py_False, pid,
+                         snapshot_tuple(&stranger.view, &before, stranger.view.records), alive_list(&stranger),
+                         process_list(&stranger));
 }
 
 /* -- the module ---------------------------------------------------------------------------------------------------- */
@@ -542,7 +595,32 @@ static PyObject *fast_on_network(PyObject *module, PyObject *args) {
     return PyBool_FromLong(rwl_on_network(fd));
 }
 
+/* look(image, again, fd, boot): what a copy of a whole segment says. `again` is a second copy of its first page, taken later, and
+ * `fd` the file, open for reading. (config, whole, gate, snapshot, alive, processes), or the number of the reason why it is
+ * refused. `whole`: nothing changed while it was copied; `gate`: the pid of who is inside; `alive`: for each record. */
+static PyObject *fast_look(PyObject *module, PyObject *args) {
+    (void)module;
+    Py_buffer image, again, boot;
+    int fd;
+    if (!PyArg_ParseTuple(args, "y*y*iy*", &image, &again, &fd, &boot)) {
+        return NULL;
+    }
+    PyObject *found;
+    if (boot.len != 16 || again.len < (Py_ssize_t)RWL_HEADER_SIZE) {
+        found = image.len < (Py_ssize_t)RWL_HEADER_SIZE
+                    ? answer(RWL_CHECK_SMALL)
+                    : PyErr_Format(PyExc_ValueError, "boot has 16 bytes, and a page %u", RWL_HEADER_SIZE);
+    } else {
+        found = look_at(image.buf, image.len, again.buf, fd, boot.buf);
+    }
+    PyBuffer_Release(&image);
+    PyBuffer_Release(&again);
+    PyBuffer_Release(&boot);
+    return found;
+}
+
 static PyMethodDef fast_methods[] = {
+    {"look", fast_look, METH_VARARGS, NULL},
     {"initialise", fast_initialise, METH_VARARGS, NULL},
     {"size", fast_size, METH_VARARGS, NULL},
     {"join_users", fast_join_users, METH_VARARGS, NULL},
