@@ -13,6 +13,7 @@ from rwlocks._errors import (
     UpgradeConflict,
 )
 from rwlocks._events import LockEvent, set_observer
+from rwlocks._features import Features, features
 from rwlocks._graph import Deadlock, DeadlockLink, deadlocks
 from rwlocks._guards import ReadGuard, UpgradableGuard, Upgrade, WriteGuard
 from rwlocks._lock import RWLock
@@ -33,6 +34,7 @@ __all__ = [
     "Deadlock",
     "DeadlockError",
     "DeadlockLink",
+    "Features",
     "Fifo",
     "GuardStateError",
     "Holder",
@@ -59,6 +61,7 @@ __all__ = [
     "WriterPreference",
     "acquire_all",
     "deadlocks",
+    "features",
     "set_observer",
 ]
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import importlib
 from sys import modules
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rwlocks._errors import BackendUnavailable
 from rwlocks._ports import AsyncBackend, Backend, SyncBackend
 
-__all__ = ["backend_named", "blocking", "current_task", "running"]
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+__all__ = ["backend_named", "blocking", "current_task", "known_backends", "loaded_backends", "running"]
 
 ENTRY_POINTS: Final = "rwlocks.backends"
 
@@ -44,6 +47,19 @@ def backend_named(backend: str | Backend) -> Backend:
     if backend not in _loaded:
         _remember(backend, _load(backend))
     return _loaded[backend]
+
+
+def known_backends() -> dict[str, str]:
+    """The names of all backends, and which distribution brings each."""
+    sources = dict.fromkeys(_BUILT_IN, "rwlocks")
+    for name, point in sorted(_registered().items()):
+        sources.setdefault(name, "unknown" if point.dist is None else point.dist.name)
+    return sources
+
+
+def loaded_backends() -> frozenset[str]:
+    """The names of the backends that somebody has needed so far."""
+    return frozenset(_loaded)
 
 
 def blocking() -> SyncBackend:
@@ -121,9 +137,7 @@ def _load(name: str) -> Backend:
             ) from error
         backend: Backend = module.BACKEND
         return backend
-    from importlib.metadata import entry_points
-
-    registered = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    registered = _registered()
     if name not in registered:
         known = ", ".join(map(repr, ["auto", *_BUILT_IN, *sorted(registered)]))
         raise ValueError(f"unknown backend {name!r}; the known ones are {known}, or give a Backend object")
@@ -134,6 +148,12 @@ def _load(name: str) -> Backend:
             "it must name an object that satisfies rwlocks.Backend"
         )
     return backend
+
+
+def _registered() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
 def _remember(name: str, backend: Backend) -> Backend:

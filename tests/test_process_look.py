@@ -13,7 +13,8 @@ from _processes import Cast, ProcessCore, config, take
 from rwlocks._errors import SegmentError
 from rwlocks._types import Mode
 from rwlocks.backends.process import _segment
-from rwlocks.backends.process._look import locks_in, look
+from rwlocks.backends.process._look import look
+from rwlocks.backends.process._places import locks_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,7 @@ def test_it_sees_who_holds_and_who_waits(cast: Cast, path: Path) -> None:
         (UPGRADABLE, readers[1].pid, True, True),
         (WRITE, writer.pid, False, True),
     ]
+    assert all(seen.here for seen in found.seen)
     assert tuple(seen.request for seen in found.seen) == found.snapshot.requests
     assert found.seen[-1].request.age > 0
     assert found.snapshot.contended == 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from rwlocks._errors import BackendUnavailable
 
-__all__ = ["fast", "ffi", "lib"]
+__all__ = ["ABOUT", "fast", "ffi", "lib"]
 
 _REMEDY: Final = (
     "with a C compiler at hand, run "
@@ -30,3 +30,6 @@ except ImportError as error:
 
 if not TYPE_CHECKING and lib.native_layout() != fast.LAYOUT:
     raise BackendUnavailable(f"the two compiled parts of rwlocks are of different builds; {_REMEDY}")
+
+ABOUT: Final = f"both doors, waiting by {fast.WAITING}"
+"""How it was built, for `rwlocks.features`."""

@@ -7,7 +7,7 @@ WAITING: str
 
 Record: TypeAlias = tuple[int, int, int, int, int, int, int, int, bool, int]
 Snapshot: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int, list[Record]]
-Copied: TypeAlias = tuple[dict[str, int | bytes], bool, int, Snapshot, list[bool], list[int]]
+Copied: TypeAlias = tuple[dict[str, int | bytes], bool, int, Snapshot, list[int], list[int]]
 
 @final
 class Context:

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from rwlocks.backends.process._fast import Copied
     from rwlocks.backends.process._segment import Config
 
-__all__ = ["Look", "Seen", "locks_in", "look"]
+__all__ = ["Look", "Seen", "look"]
 
 _PATIENCE: Final = 0.25
 """Seconds in which to find the gate open. Where three processes did nothing but lock, one copy in twenty was whole."""
 _PAUSE: Final = 0.0005
 _HEAD: Final = 4096
 """What comes before the tables; see csrc/layout.h."""
+_DEAD, _HERE = 0, 1
 _LARGEST: Final = fast.size(4000, 65535)
 
 
@@ -40,6 +41,8 @@ class Seen(NamedTuple):
     request: Request
     alive: bool
     """False if its process is dead, and nobody has come by since who would have noticed."""
+    here: bool
+    """Whether its pid means the same in this process: both are in the same pid namespace."""
 
 
 class Look(NamedTuple):
@@ -58,18 +61,6 @@ class Look(NamedTuple):
     """If it is not: the pid of who was inside the gate at last, 0 if nobody was."""
 
 
-def locks_in(directory: Path) -> list[Path]:
-    """What may be a lock in there, in the order of the names; neither bells nor what is only being made.
-
-    Raises FileNotFoundError, and other kinds of OSError.
-    """
-    return sorted(path for path in directory.iterdir() if not _is_scaffolding(path))
-
-
-def _is_scaffolding(path: Path) -> bool:
-    return path.name.startswith(".") and (path.suffix == ".new" or path.is_fifo())
-
-
 def look(path: Path) -> Look:
     """What is there now. Changes nothing, and waits for nobody.
 
@@ -78,12 +69,14 @@ def look(path: Path) -> Look:
     """
     fd = _opened(path)
     try:
-        header, whole, gate, answer, alive, processes = _copied(fd, path)
+        header, whole, gate, answer, lives, processes = _copied(fd, path)
     finally:
         os.close(fd)
     snapshot = snapshot_of(answer, str(path))
-    # The flags come in the order of the records.
-    seen = [Seen(_core._seen(record, answer[0]), lives) for record, lives in zip(answer[-1], alive, strict=True)]
+    seen = [
+        Seen(_core._seen(record, answer[0]), alive=life != _DEAD, here=life == _HERE)
+        for record, life in zip(answer[-1], lives, strict=True)
+    ]
     seen.sort(key=lambda each: _core._rank(each.request))
     config = _segment.config_from(header)
     return Look(path, config, snapshot, tuple(seen), tuple(processes), whole, 0 if whole else gate)

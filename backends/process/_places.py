@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rwlocks._errors import SegmentError
 
-__all__ = ["check_directory", "find", "place", "runtime_directory", "runtime_path", "unsafe"]
+__all__ = ["check_directory", "find", "locks_in", "place", "runtime_directory", "runtime_path", "unsafe"]
 
 
 def runtime_path() -> Path:
@@ -35,12 +35,19 @@ def runtime_directory() -> Path:
 def check_directory(path: Path) -> None:
     """Raises SegmentError unless the directory belongs to this user and to nobody else; FileNotFoundError."""
     found = path.lstat()
+    elsewhere = "set RWLOCKS_DIR to a directory of your own"
     if not stat.S_ISDIR(found.st_mode):
-        raise unsafe(path, "is no directory", "remove it, or set RWLOCKS_DIR to another place")
-    if found.st_uid != os.geteuid():
-        raise unsafe(path, f"belongs to user {found.st_uid}", "set RWLOCKS_DIR to a directory of your own")
-    if found.st_mode & 0o077:
-        raise unsafe(path, f"has mode {found.st_mode & 0o777:03o}", f"run 'chmod 700 {path}'")
+        fact, remedy = "is no directory", f"remove it, or {elsewhere}"
+    elif found.st_uid != os.geteuid():
+        fact, remedy = f"belongs to user {found.st_uid}", elsewhere
+    elif found.st_mode & 0o077:
+        fact, remedy = (
+            f"has mode {found.st_mode & 0o777:03o}",
+            f"if it is for locks only, 'chmod 700 {path}'; else {elsewhere}",
+        )
+    else:
+        return
+    raise unsafe(path, fact, remedy, what="the directory of named locks")
 
 
 def place(name_or_path: str | os.PathLike[str]) -> Path:
@@ -63,6 +70,18 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def unsafe(path: Path, fact: str, remedy: str) -> SegmentError:
+def locks_in(directory: Path) -> list[Path]:
+    """What may be a lock in there, in the order of the names; neither bells nor what is only being made.
+
+    Raises FileNotFoundError, and other kinds of OSError.
+    """
+    return sorted(path for path in directory.iterdir() if not _is_scaffolding(path))
+
+
+def _is_scaffolding(path: Path) -> bool:
+    return path.name.startswith(".") and (path.suffix == ".new" or path.is_fifo())
+
+
+def unsafe(path: Path, fact: str, remedy: str, *, what: str = "the lock") -> SegmentError:
     """The error for what could be somebody else's."""
-    return SegmentError(errno.EPERM, f"the lock cannot be trusted: it {fact}; {remedy}", str(path))
+    return SegmentError(errno.EPERM, f"{what} cannot be trusted: it {fact}; {remedy}", str(path))

@@ -430,8 +430,9 @@ static PyObject *context_processes(PyObject *self, PyObject *unused) {
     return process_list(context_of(self));
 }
 
-/* Whether the process of each record that is not free is alive, in the order of `snapshot_tuple`. */
-static PyObject *alive_list(const struct rwl_context *context) {
+/* Of the process of each record that is not free, in the order of `snapshot_tuple`: 0, it is dead; 1, it is alive, and its number
+ * means here what it means to itself; 2, it is alive in another namespace of process numbers. */
+static PyObject *life_list(const struct rwl_context *context) {
     PyObject *list = PyList_New(0);
     for (uint32_t index = 0; index < context->view.max_holds && list != NULL; index++) {
         const struct rwl_record *record = &context->view.records[index];
@@ -439,9 +440,12 @@ static PyObject *alive_list(const struct rwl_context *context) {
             continue;
         }
         bool gone = rwl_dead_slowly(context, record->slot, record->generation, true);
-        if (PyList_Append(list, gone ? Py_False : Py_True) != 0) {
+        bool here = !gone && context->view.slots[record->slot].pid_namespace == context->pid_namespace;
+        PyObject *life = PyLong_FromLong(gone ? 0 : here ? 1 : 2);
+        if (life == NULL || PyList_Append(list, life) != 0) {
             Py_CLEAR(list);
         }
+        Py_XDECREF(life);
     }
     return list;
 }
@@ -472,7 +476,7 @@ static PyObject *look_at(char *image, Py_ssize_t size, const char *again, int fd
     uint32_t pid = inside < config.max_processes ? stranger.view.slots[inside].pid : 0;
     before.facts.now = rwl_now();
     return Py_BuildValue("NOINNN", config_dict(&config), nobody_passed(&before, &after) ? Py_True : Py_False, pid,
-                         snapshot_tuple(&stranger.view, &before, stranger.view.records), alive_list(&stranger),
+                         snapshot_tuple(&stranger.view, &before, stranger.view.records), life_list(&stranger),
                          process_list(&stranger));
 }
 
@@ -596,8 +600,8 @@ static PyObject *fast_on_network(PyObject *module, PyObject *args) {
 }
 
 /* look(image, again, fd, boot): what a copy of a whole segment says. `again` is a second copy of its first page, taken later, and
- * `fd` the file, open for reading. (config, whole, gate, snapshot, alive, processes), or the number of the reason why it is
- * refused. `whole`: nothing changed while it was copied; `gate`: the pid of who is inside; `alive`: for each record. */
+ * `fd` the file, open for reading. (config, whole, gate, snapshot, lives, processes), or the number of the reason why it is
+ * refused. `whole`: nothing changed while it was copied; `gate`: the pid of who is inside; `lives`: see `life_list`. */
 static PyObject *fast_look(PyObject *module, PyObject *args) {
     (void)module;
     Py_buffer image, again, boot;
