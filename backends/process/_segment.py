@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast, final
 
 from rwlocks._errors import SegmentError, SegmentFull
 from rwlocks.backends.process._doors import fast, lib
-from rwlocks.backends.process._places import find, runtime_directory, unsafe
+from rwlocks.backends.process._places import find, place, runtime_directory, unsafe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -210,7 +210,7 @@ def unlink(name_or_path: str | os.PathLike[str], *, in_use: bool = True) -> None
     Raises FileNotFoundError if there is no such lock, SegmentError if it is something else; and if somebody uses it,
     unless ``in_use`` allows for that.
     """
-    path = find(name_or_path)
+    path = place(name_or_path)
     fd = _open_checked(path, 0o777)
     try:
         reason = fast.look(os.pread(fd, fast.size(4000, 65535), 0), os.pread(fd, 4096, 0), fd, _boot_id())
