@@ -249,6 +249,11 @@ class AnyioBackend:
     def watch(self, fd: int, ready: Callable[[], None]) -> Callable[[], None]:
         return self._native_loop().watch(fd, ready)
 
+    def thread_marks(self) -> tuple[tuple[object, str], ...]:
+        # asyncio's own backend speaks for asyncio.
+        context: object = getattr(getattr(sys.modules.get("trio._core"), "_run", None), "GLOBAL_RUN_CONTEXT", None)
+        return () if context is None else ((context, "runner"),)
+
     def _native_loop(self) -> _NativeLoop:
         return next(native for native in _natives() if native.current_task() is not None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rwlocks import _cores as _cores
 from rwlocks._all import AcquireAll, acquire_all
 from rwlocks._errors import (
     AbandonedHoldWarning,

@@ -51,6 +51,7 @@ class LockCore:
         deadlocks: Deadlocks,
         checkpoint: Checkpoint,
         only: Backend | None,
+        monitor: type[Monitor] = Monitor,
     ) -> None:
         self.lock = weakref.ref(lock)
         self.policy = policy
@@ -59,9 +60,14 @@ class LockCore:
         # Asked once, because a protocol takes its time to check an instance: 13 microseconds on 3.11.
         self._only_sync = only if isinstance(only, SyncBackend) else None
         self._only_async = only if isinstance(only, AsyncBackend) else None
-        self.monitor = Monitor(policy, self.lock, reentrant=reentrant, deadlocks=deadlocks)
+        self.monitor = monitor(policy, self.lock, reentrant=reentrant, deadlocks=deadlocks)
         self.entry = Entry(self.monitor)
         self.upgrading = Upgrade(self.monitor)
+
+    @property
+    def open_to_all(self) -> bool:
+        """Whether any runtime may wait, each by its own custom: then a fast path need not ask for more."""
+        return self.only is None and self.checkpoint != "always"
 
     # -- acquiring ---------------------------------------------------------------------------------------------
 

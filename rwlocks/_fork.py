@@ -49,7 +49,7 @@ def recover(monitor: Monitor) -> None:
     with last.mutex:
         if monitor.generation == last.generation or _goes_on_below(monitor):
             return
-        mutex = threading.RLock()
+        mutex = monitor.new_mutex()
         with mutex:
             # From here on others wait for the mutex, and what interrupts this is put off: a section is under way.
             monitor.mutex, monitor.inside, monitor.generation = mutex, True, last.generation

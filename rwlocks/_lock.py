@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsFloat, final, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, SupportsFloat, final, get_args
 
 from rwlocks import _runtimes, _snapshots
 from rwlocks._core import LockCore
 from rwlocks._guards import ReadGuard, UpgradableGuard, WriteGuard
+from rwlocks._monitor import Monitor
 from rwlocks._ticket import Ticket
 from rwlocks._types import BackendName, Checkpoint, Deadlocks, Mode, PolicyName
 from rwlocks._views import View
@@ -47,6 +48,14 @@ class RWLock:
 
     __slots__ = ("__weakref__", "_core", "_name", "_views")
 
+    implementation: ClassVar[type[RWLock] | None] = None
+    """The compiled subclass that new locks are made of, if there is one; see `rwlocks._cores`."""
+
+    monitor_type: ClassVar[type[Monitor]] = Monitor
+
+    def __new__(cls, *_arguments: object, **_options: object) -> RWLock:
+        return object.__new__(cls.implementation or cls)
+
     def __init__(
         self,
         policy: PolicyName | Policy = "fifo",
@@ -68,6 +77,7 @@ class RWLock:
             deadlocks=_known("RWLOCKS_DEADLOCK", os.environ.get("RWLOCKS_DEADLOCK", "raise"), get_args(Deadlocks)),
             checkpoint=_known("checkpoint", checkpoint, get_args(Checkpoint)),
             only=None if backend == "auto" else _runtimes.backend_named(backend),
+            monitor=self.monitor_type,
         )
         self._views: dict[Mode, View] = {}
 
@@ -100,8 +110,10 @@ class RWLock:
     @deadlocks.setter
     def deadlocks(self, mode: Deadlocks) -> None:
         monitor = self._core.monitor
-        monitor.deadlocks = _known("deadlocks", mode, get_args(Deadlocks))
-        monitor.engine.nesting = monitor.reentrant or mode == "strict"
+        known: Deadlocks = _known("deadlocks", mode, get_args(Deadlocks))
+        with monitor.mutex:
+            monitor.deadlocks = known
+            monitor.engine.nesting = monitor.reentrant or mode == "strict"
 
     # -- guards ------------------------------------------------------------------------------------------------
 
@@ -176,7 +188,7 @@ class RWLock:
     def __repr__(self) -> str:
         # Without the mutex: warnings and errors are worded in places where it may not be taken.
         engine = self._core.monitor.engine
-        mode = engine.locked()
+        mode = self._core.monitor.strongest()
         name = "" if self._name is None else f" {self._name!r}"
         state = "free" if mode is None else f"held for {mode.value}"
         return f"<RWLock{name} {self.policy.name}: {state}, {engine.contended} waiting>"

@@ -34,13 +34,13 @@ from rwlocks._types import Mode
 if TYPE_CHECKING:
     import weakref
     from collections.abc import Callable
-    from types import FrameType
+    from types import FrameType, TracebackType
 
     from rwlocks._engine import Wakes
     from rwlocks._types import Deadlocks
     from rwlocks.policies import Policy
 
-__all__ = ["Interrupted", "Monitor", "Seat", "Step", "Totals", "Watcher"]
+__all__ = ["Interrupted", "Monitor", "Mutex", "Seat", "Step", "Totals", "Watcher"]
 
 WAITING: Final = State.WAITING
 HELD: Final = State.HELD
@@ -56,6 +56,17 @@ class Seat(Protocol):
     """What a guard is to the monitor: the place where the ticket of its acquisition is kept."""
 
     ticket: Ticket | None
+
+
+class Mutex(Protocol):
+    """What a `threading.RLock` offers."""
+
+    def acquire(self, blocking: bool = True) -> bool: ...
+    def release(self) -> None: ...
+    def __enter__(self) -> bool: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
 
 
 class Watcher(Protocol):
@@ -116,7 +127,7 @@ class Monitor:
         self.reentrant = reentrant
         self.deadlocks: Deadlocks = deadlocks
         self.engine.nesting = reentrant or deadlocks == "strict"
-        self.mutex = threading.RLock()
+        self.mutex = self.new_mutex()
         self.inside = False
         self.deferred: list[tuple[Step, Ticket]] = []
         self.clock: Callable[[], float] = monotonic
@@ -132,6 +143,14 @@ class Monitor:
         self.generation = _forks.generation
         self.watchers: dict[Watcher, None] = {}
         """Those who want to know when a mode can be had, and do not know yet."""
+
+    def new_mutex(self) -> Mutex:
+        """A mutex that nobody has: at the beginning, and in a child, where nobody can give back what a fork has copied."""
+        return threading.RLock()
+
+    def strongest(self) -> Mode | None:
+        """The strongest mode held. Changes nothing, and can be called without the mutex."""
+        return self.engine.locked()
 
     # -- the fast path -----------------------------------------------------------------------------------------
 

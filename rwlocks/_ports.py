@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["AsyncBackend", "AsyncWaiter", "Backend", "SyncBackend", "SyncWaiter", "Waiter", "WatchingBackend"]
+__all__ = ["AsyncBackend", "AsyncWaiter", "Backend", "MarkingBackend", "SyncBackend", "SyncWaiter", "Waiter", "WatchingBackend"]
 
 
 class Waiter(Protocol):
@@ -152,6 +152,18 @@ class WatchingBackend(AsyncBackend, Protocol):
 
         Until the function that this returns is called, in the same loop and before the descriptor is closed.
         """
+        ...
+
+
+@runtime_checkable
+class MarkingBackend(AsyncBackend, Protocol):
+    """A runtime whose loops can be seen on their thread without a call into it.
+
+    Optional: where a loaded runtime does not say, every acquisition asks it for its current task.
+    """
+
+    def thread_marks(self) -> tuple[tuple[object, str], ...]:
+        """Thread-local objects, and for each the name of the attribute that it has where, and while, a loop runs."""
         ...
 
 

@@ -14,6 +14,7 @@ from rwlocks._errors import BackendUnavailable
 from rwlocks._ports import AsyncBackend, Backend, SyncBackend
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from importlib.metadata import EntryPoint
 
 __all__ = ["backend_named", "blocking", "current_task", "known_backends", "loaded_backends", "running"]
@@ -33,6 +34,10 @@ _unseen: dict[str, str] = {"asyncio": "asyncio", "trio": "anyio"}
 
 # The loaded backends that know tasks; asyncio's before anyio's, which speaks for trio but understands asyncio, too.
 _with_tasks: tuple[AsyncBackend, ...] = ()
+
+
+when_noticed: list[Callable[[tuple[AsyncBackend, ...]], object]] = []
+"""To be told which of the loaded backends know tasks, whenever one was loaded."""
 
 
 def backend_named(backend: str | Backend) -> Backend:
@@ -168,4 +173,6 @@ def _remember(name: str, backend: Backend) -> Backend:
         knowing = {b for b in tuple(_loaded.values()) if isinstance(b, AsyncBackend)}
         # Sorted, so that the answer does not depend on who was loaded first.
         _with_tasks = tuple(sorted(knowing, key=lambda b: (b.name != "asyncio", b.name == "anyio")))
+    for told in when_noticed:
+        told(_with_tasks)
     return backend

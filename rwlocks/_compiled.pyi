@@ -1,0 +1,25 @@
+# The compiled core of RWLock; see csrc/gate.h.
+
+from collections.abc import Callable
+from typing import SupportsFloat
+
+from rwlocks._guards import Guard
+from rwlocks._lock import RWLock
+from rwlocks._monitor import Monitor
+from rwlocks._ticket import State, Ticket
+from rwlocks._types import Mode
+
+def install(
+    *,
+    monitor: type[Monitor],
+    ticket: type[Ticket],
+    held: State,
+    modes: tuple[Mode, Mode, Mode],
+    guards: tuple[type[Guard], type[Guard], type[Guard]],
+    lock: type[RWLock],
+    current: object,
+    current_task: Callable[[], object | None],
+    in_seconds: Callable[[SupportsFloat | None], float | None],
+) -> tuple[type[Monitor], tuple[type[Guard], type[Guard], type[Guard], type[RWLock]]]: ...
+def marks(pairs: tuple[tuple[object, str], ...] | None, /) -> None: ...
+def observe(anybody: bool, /) -> None: ...

@@ -1,0 +1,534 @@
+#include "gate.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <structmember.h>
+
+#include "owner.h"
+
+static PyTypeObject *monitor_type; /* the compiled one */
+static Py_ssize_t gate_offset;     /* of the gate in a monitor: it lies behind the slots of the pure one */
+static Py_ssize_t bed_offset;      /* of the slot in which the pure one keeps its mutex */
+static bool observed;
+static _Atomic uint64_t forks = 1; /* counted where a fork happens, also one that Python has not heard of */
+
+static PyObject *ticket_type;
+static PyObject *mode_members[MODES];
+static PyObject *state_held;
+static PyObject *monotonic;     /* time.monotonic */
+static PyObject *allocate_lock; /* _thread.allocate_lock */
+
+#define NAMES(X)                                                                                                       \
+    X(acquisitions) X(beside) X(clock) X(contended) X(deferred) X(engine) X(head) X(held_back) X(holders) X(inside)    \
+    X(key) X(length) X(max_consecutive_writers) X(mode) X(nesting) X(owner) X(poked) X(policy) X(readers) X(since)     \
+    X(state) X(task) X(thread) X(upgradable) X(waiting) X(watchers) X(who) X(writer) X(young) X(acquire) X(release)
+#define DECLARE(name) static PyObject *s_##name;
+NAMES(DECLARE)
+
+static void forked(void) { forks++; }
+
+struct gate *gate_of(PyObject *monitor) {
+    return Py_IS_TYPE(monitor, monitor_type) ? (struct gate *)((char *)monitor + gate_offset) : NULL;
+}
+
+static PyObject *monitor_of(struct gate *gate) { return (PyObject *)((char *)gate - gate_offset); }
+
+static PyObject **bed_of(struct gate *gate) { return (PyObject **)((char *)monitor_of(gate) + bed_offset); }
+
+static double now(void) {
+#if PY_VERSION_HEX >= 0x030D0000
+    PyTime_t time = 0;
+    (void)PyTime_MonotonicRaw(&time);
+#else
+    _PyTime_t time = _PyTime_GetMonotonicClock();
+#endif
+    return (double)time * 1e-9;
+}
+
+/* -- the fast path: the twins of `Engine.enter` and `Engine.leave` ---------------------------------------------------- */
+
+static bool is_shut(const struct gate *gate) {
+    return gate->depth != 0 || gate->generation != forks || observed;
+}
+
+static bool is_compatible(const struct gate *gate, enum mode mode) {
+    if (gate->writer || (gate->nesting && (gate->readers != 0 || gate->upgradable))) {
+        return false;
+    }
+    return mode == READ || (!gate->upgradable && (mode == UPGRADABLE || gate->readers == 0));
+}
+
+static void take_role(struct gate *gate, enum mode mode) {
+    if (mode == READ) {
+        gate->readers++;
+    } else if (mode == UPGRADABLE) {
+        gate->upgradable = true;
+    } else {
+        gate->writer = true;
+    }
+}
+
+static void leave_role(struct gate *gate, enum mode mode) {
+    if (mode == READ) {
+        gate->readers--;
+    } else if (mode == UPGRADABLE) {
+        gate->upgradable = false;
+    } else {
+        gate->writer = false;
+    }
+}
+
+static void stand(struct gate *gate, struct seat *seat) {
+    seat->standing = true;
+    seat->after = NULL;
+    seat->before = gate->last;
+    if (gate->last != NULL) {
+        gate->last->after = seat;
+    } else {
+        gate->first = seat;
+    }
+    gate->last = seat;
+}
+
+static void stand_no_more(struct gate *gate, struct seat *seat) {
+    seat->standing = false;
+    if (seat->before != NULL) {
+        seat->before->after = seat->after;
+    } else {
+        gate->first = seat->after;
+    }
+    if (seat->after != NULL) {
+        seat->after->before = seat->before;
+    } else {
+        gate->last = seat->before;
+    }
+    seat->before = seat->after = NULL;
+}
+
+int gate_enter(struct gate *gate, struct seat *seat, PyObject *task) {
+    if (is_shut(gate) || !gate->entering || !is_compatible(gate, seat->mode)) {
+        return 0;
+    }
+    if (gate->counting && seat->mode == WRITE) {
+        return 0;
+    }
+    seat->since = -1;
+    if (gate->until != INFINITY && (seat->since = now()) >= gate->until) {
+        return 0;
+    }
+    PyObject *thread = owner_thread();
+    if (thread == NULL) {
+        return -1;
+    }
+    seat->task = NULL;
+    if (task != NULL && (seat->task = PyWeakref_NewRef(task, NULL)) == NULL) {
+        return -1;
+    }
+    seat->thread = Py_NewRef(thread);
+    take_role(gate, seat->mode);
+    stand(gate, seat);
+    gate->entered++;
+    return 1;
+}
+
+bool gate_leave(struct seat *seat) {
+    struct gate *gate = seat->gate;
+    if (is_shut(gate) || !gate->leaving || (gate->until != INFINITY && now() >= gate->until)) {
+        return false;
+    }
+    leave_role(gate, seat->mode);
+    stand_no_more(gate, seat);
+    Py_CLEAR(seat->thread);
+    Py_CLEAR(seat->task);
+    return true;
+}
+
+void gate_forget(struct seat *seat) {
+    if (seat->standing) {
+        stand_no_more(seat->gate, seat);
+    }
+    Py_CLEAR(seat->thread);
+    Py_CLEAR(seat->task);
+    Py_CLEAR(seat->ticket);
+}
+
+/* -- what the engine is told ---------------------------------------------------------------------------------------- */
+
+static int add(PyObject *object, PyObject *name, uint64_t more) {
+    PyObject *number = PyObject_GetAttr(object, name);
+    PyObject *addend = number == NULL ? NULL : PyLong_FromUnsignedLongLong(more);
+    PyObject *sum = addend == NULL ? NULL : PyNumber_Add(number, addend);
+    int failed = sum == NULL || PyObject_SetAttr(object, name, sum) < 0;
+    Py_XDECREF(number);
+    Py_XDECREF(addend);
+    Py_XDECREF(sum);
+    return failed ? -1 : 0;
+}
+
+/* A ticket as the engine would have made it, without running its constructor. */
+static PyObject *ticket_for(const struct seat *seat) {
+    PyTypeObject *type = (PyTypeObject *)ticket_type;
+    PyObject *ticket = type->tp_alloc(type, 0);
+    if (ticket == NULL) {
+        return NULL;
+    }
+    PyObject *task = seat->task == NULL ? Py_None : seat->task;
+    PyObject *since = seat->since < 0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(seat->since);
+    bool failed = since == NULL || PyObject_SetAttr(ticket, s_mode, mode_members[seat->mode]) < 0 ||
+                  PyObject_SetAttr(ticket, s_thread, seat->thread) < 0 || PyObject_SetAttr(ticket, s_task, task) < 0 ||
+                  PyObject_SetAttr(ticket, s_owner, seat->task == NULL ? seat->thread : seat->task) < 0 ||
+                  PyObject_SetAttr(ticket, s_state, state_held) < 0 || PyObject_SetAttr(ticket, s_since, since) < 0;
+    Py_XDECREF(since);
+    if (failed) {
+        Py_CLEAR(ticket);
+    }
+    return ticket;
+}
+
+/* `Engine._list` and `Engine._take_role`. */
+static int enlist(PyObject *engine, PyObject *ticket, const struct seat *seat) {
+    PyObject *holders = PyObject_GetAttr(engine, s_holders);
+    if (holders == NULL) {
+        return -1;
+    }
+    PyObject *owner = seat->task == NULL ? seat->thread : seat->task;
+    PyObject *other = PyDict_GetItemWithError(holders, owner);
+    bool failed = (other == NULL && PyErr_Occurred()) ||
+                  (other != NULL && PyObject_SetAttr(ticket, s_beside, other) < 0) ||
+                  PyDict_SetItem(holders, owner, ticket) < 0;
+    Py_DECREF(holders);
+    if (failed) {
+        return -1;
+    }
+    if (seat->mode == READ) {
+        return add(engine, s_readers, 1);
+    }
+    return PyObject_SetAttr(engine, seat->mode == WRITE ? s_writer : s_upgradable, ticket);
+}
+
+static int absorb_first(struct gate *gate, PyObject *engine) {
+    struct seat *seat = gate->first;
+    PyObject *ticket = ticket_for(seat);
+    if (ticket == NULL || enlist(engine, ticket, seat) < 0) {
+        Py_XDECREF(ticket);
+        return -1;
+    }
+    stand_no_more(gate, seat);
+    Py_XSETREF(seat->ticket, ticket);
+    Py_CLEAR(seat->thread);
+    Py_CLEAR(seat->task);
+    return 0;
+}
+
+/* The collector must not come in between: what it destroys may ask for this very lock. */
+static int absorb(struct gate *gate) {
+    if (gate->first == NULL && gate->entered == 0) {
+        return 0;
+    }
+    PyObject *engine = PyObject_GetAttr(monitor_of(gate), s_engine);
+    if (engine == NULL) {
+        return -1;
+    }
+    int collecting = PyGC_Disable();
+    int failed = add(engine, s_acquisitions, gate->entered);
+    if (!failed) {
+        gate->entered = 0;
+    }
+    while (!failed && gate->first != NULL) {
+        failed = absorb_first(gate, engine);
+    }
+    if (collecting) {
+        PyGC_Enable();
+    }
+    Py_DECREF(engine);
+    return failed;
+}
+
+/* -- what the engine has become --------------------------------------------------------------------------------------- */
+
+/* A borrowed look at what the engine keeps, which nobody changes meanwhile; NULL, and no exception set, if there is nothing. */
+static PyObject *peek(PyObject *object, PyObject *name) {
+    PyObject *value = object == NULL ? NULL : PyObject_GetAttr(object, name);
+    if (value == NULL) {
+        PyErr_Clear();
+        return NULL;
+    }
+    Py_DECREF(value);
+    return value;
+}
+
+static Py_ssize_t number(PyObject *object, PyObject *name) {
+    PyObject *value = object == NULL ? NULL : PyObject_GetAttr(object, name);
+    Py_ssize_t result = value == NULL ? -1 : PyLong_AsSsize_t(value);
+    Py_XDECREF(value);
+    if (result == -1) {
+        PyErr_Clear();
+    }
+    return result;
+}
+
+static bool is_there(PyObject *object, PyObject *name) {
+    PyObject *value = peek(object, name);
+    return value != NULL && value != Py_None;
+}
+
+/* Whether all who wait are young, and until when; whether the first of them is a writer that was poked, and all are. */
+static void publish_waiters(struct gate *gate, PyObject *monitor, PyObject *engine, Py_ssize_t contended) {
+    PyObject *young = peek(engine, s_young);
+    PyObject *soonest = peek(young, s_head);
+    if (peek(monitor, s_clock) != monotonic || soonest == NULL || soonest == Py_None ||
+        number(young, s_length) != contended) {
+        return;
+    }
+    PyObject *key = PyObject_GetAttr(soonest, s_key);
+    double until = key == NULL ? -1 : PyFloat_AsDouble(key);
+    Py_XDECREF(key);
+    if (until == -1 && PyErr_Occurred()) {
+        PyErr_Clear();
+        return;
+    }
+    gate->until = until;
+    gate->entering = true;
+    gate->counting = is_there(peek(engine, s_policy), s_max_consecutive_writers);
+    PyObject *lines = peek(engine, s_waiting);
+    PyObject *writers = lines != NULL && PyDict_Check(lines) ? PyDict_GetItemWithError(lines, mode_members[WRITE]) : NULL;
+    PyObject *first = peek(writers, s_head);
+    gate->leaving = first != NULL && first != Py_None && number(writers, s_length) == contended &&
+                    peek(peek(first, s_who), s_poked) == Py_True;
+}
+
+static void publish(struct gate *gate) {
+    PyObject *monitor = monitor_of(gate);
+    PyObject *engine = peek(monitor, s_engine);
+    PyObject *deferred = peek(monitor, s_deferred);
+    PyObject *watchers = peek(monitor, s_watchers);
+    Py_ssize_t contended = number(engine, s_contended);
+    gate->entering = gate->leaving = gate->counting = false;
+    gate->readers = number(engine, s_readers);
+    gate->writer = is_there(engine, s_writer);
+    gate->upgradable = is_there(engine, s_upgradable);
+    gate->nesting = peek(engine, s_nesting) != Py_False;
+    gate->generation = forks;
+    if (contended < 0 || gate->readers < 0 || deferred == NULL || watchers == NULL || PyList_GET_SIZE(deferred) != 0 ||
+        PyDict_GET_SIZE(watchers) != 0) {
+        return;
+    }
+    if (contended != 0) {
+        publish_waiters(gate, monitor, engine, contended);
+    } else {
+        gate->until = INFINITY;
+        gate->entering = gate->leaving = true;
+    }
+}
+
+/* -- the mutex ---------------------------------------------------------------------------------------------------------- */
+
+static bool is_mine(const struct gate *gate) {
+    return gate->depth != 0 && gate->owner == PyThread_get_thread_ident();
+}
+
+/* 1, or 0 if it is taken and not to be waited for, or -1 with an exception set. */
+static int take(struct gate *gate, bool blocking) {
+    if (is_mine(gate)) {
+        gate->depth++;
+        return 1;
+    }
+    PyObject *arguments[] = {*bed_of(gate), blocking ? Py_True : Py_False};
+    PyObject *taken = PyObject_VectorcallMethod(s_acquire, arguments, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    if (taken == NULL) {
+        return -1;
+    }
+    Py_DECREF(taken);
+    if (taken != Py_True) {
+        return 0;
+    }
+    gate->owner = PyThread_get_thread_ident();
+    gate->depth = 1;
+    if (absorb(gate) < 0) {
+        PyObject *type, *value, *traceback;
+        PyErr_Fetch(&type, &value, &traceback);
+        gate->depth = 0;
+        gate->entering = gate->leaving = false;
+        Py_XDECREF(PyObject_CallMethodNoArgs(*bed_of(gate), s_release));
+        PyErr_Restore(type, value, traceback);
+        return -1;
+    }
+    return 1;
+}
+
+static PyObject *leave(struct gate *gate) {
+    if (!is_mine(gate)) {
+        PyErr_SetString(PyExc_RuntimeError, "the mutex is not this thread's to release");
+        return NULL;
+    }
+    if (gate->depth > 1) {
+        gate->depth--;
+        Py_RETURN_NONE;
+    }
+    publish(gate);
+    gate->depth = 0;
+    gate->owner = 0;
+    return PyObject_CallMethodNoArgs(*bed_of(gate), s_release);
+}
+
+bool gate_absorb(struct seat *seat) {
+    struct gate *gate = seat->gate;
+    /* Nobody is inside, or it would not stand at the gate: this does not wait. */
+    if (take(gate, true) < 0) {
+        return false;
+    }
+    PyObject *left = leave(gate);
+    Py_XDECREF(left);
+    return left != NULL;
+}
+
+void gate_restrict(struct gate *gate) { gate->restricted = true; }
+
+void gate_observe(bool anybody) { observed = anybody; }
+
+/* -- the monitor -------------------------------------------------------------------------------------------------------- */
+
+static PyObject *monitor_enter(PyObject *self, PyObject *Py_UNUSED(none)) {
+    return take(gate_of(self), true) < 0 ? NULL : Py_NewRef(Py_True);
+}
+
+static PyObject *monitor_exit(PyObject *self, PyObject *const *Py_UNUSED(error), Py_ssize_t Py_UNUSED(count)) {
+    return leave(gate_of(self));
+}
+
+static PyObject *monitor_acquire(PyObject *self, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"blocking", NULL};
+    int blocking = 1;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|p", names, &blocking)) {
+        return NULL;
+    }
+    int taken = take(gate_of(self), blocking);
+    return taken < 0 ? NULL : PyBool_FromLong(taken);
+}
+
+static PyObject *monitor_release(PyObject *self, PyObject *Py_UNUSED(none)) { return leave(gate_of(self)); }
+
+static PyObject *monitor_is_owned(PyObject *self, PyObject *Py_UNUSED(none)) {
+    return PyBool_FromLong(is_mine(gate_of(self)));
+}
+
+static PyObject *monitor_new_mutex(PyObject *self, PyObject *Py_UNUSED(none)) {
+    struct gate *gate = gate_of(self);
+    PyObject *fresh = PyObject_CallNoArgs(allocate_lock);
+    if (fresh == NULL) {
+        return NULL;
+    }
+    Py_XSETREF(*bed_of(gate), fresh);
+    gate->depth = 0;
+    gate->owner = 0;
+    gate->entering = gate->leaving = false;
+    return Py_NewRef(self);
+}
+
+static PyObject *monitor_strongest(PyObject *self, PyObject *Py_UNUSED(none)) {
+    struct gate *gate = gate_of(self);
+    PyObject *engine = PyObject_GetAttr(self, s_engine);
+    if (engine == NULL) {
+        return NULL;
+    }
+    bool writer = is_there(engine, s_writer), upgradable = is_there(engine, s_upgradable);
+    bool read = number(engine, s_readers) > 0;
+    Py_DECREF(engine);
+    for (struct seat *seat = gate->first; seat != NULL; seat = seat->after) {
+        writer |= seat->mode == WRITE;
+        upgradable |= seat->mode == UPGRADABLE;
+        read = true;
+    }
+    return Py_NewRef(writer       ? mode_members[WRITE]
+                     : upgradable ? mode_members[UPGRADABLE]
+                     : read       ? mode_members[READ]
+                                  : Py_None);
+}
+
+static PyMethodDef monitor_methods[] = {
+    {"__enter__", monitor_enter, METH_NOARGS, NULL},
+    {"__exit__", (PyCFunction)(void (*)(void))monitor_exit, METH_FASTCALL, NULL},
+    {"acquire", (PyCFunction)(void (*)(void))monitor_acquire, METH_VARARGS | METH_KEYWORDS, NULL},
+    {"release", monitor_release, METH_NOARGS, NULL},
+    {"_is_owned", monitor_is_owned, METH_NOARGS, NULL},
+    {"new_mutex", monitor_new_mutex, METH_NOARGS, NULL},
+    {"strongest", monitor_strongest, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyObject *monitor_mutex(PyObject *self, void *Py_UNUSED(closure)) { return Py_NewRef(self); }
+
+static int monitor_keep_mutex(PyObject *self, PyObject *value, void *Py_UNUSED(closure)) {
+    if (value == self) {
+        return 0;
+    }
+    PyErr_SetString(PyExc_TypeError, "a compiled monitor is its own mutex");
+    return -1;
+}
+
+static PyGetSetDef monitor_getset[] = {
+    {"mutex", monitor_mutex, monitor_keep_mutex, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot monitor_slots[] = {
+    {Py_tp_doc, "A monitor that is its own mutex, and the gate of a fast path."},
+    {Py_tp_methods, monitor_methods},
+    {Py_tp_getset, monitor_getset},
+    {0, NULL},
+};
+
+PyObject *gate_make_type(PyObject *module, PyObject *monitor) {
+    PyTypeObject *base = (PyTypeObject *)monitor;
+    PyObject *slot = PyObject_GetAttrString(monitor, "mutex");
+    if (slot == NULL) {
+        return NULL;
+    }
+    if (!Py_IS_TYPE(slot, &PyMemberDescr_Type)) {
+        Py_DECREF(slot);
+        PyErr_SetString(PyExc_TypeError, "the monitor's mutex is in no slot");
+        return NULL;
+    }
+    bed_offset = ((PyMemberDescrObject *)slot)->d_member->offset;
+    Py_DECREF(slot);
+    gate_offset = base->tp_basicsize;
+    PyType_Spec spec = {
+        .name = "rwlocks._compiled.Monitor",
+        .basicsize = (int)(gate_offset + (Py_ssize_t)sizeof(struct gate)),
+        .flags = Py_TPFLAGS_DEFAULT,
+        .slots = monitor_slots,
+    };
+    PyObject *type = PyType_FromModuleAndSpec(module, &spec, monitor);
+    monitor_type = (PyTypeObject *)type;
+    return type;
+}
+
+static PyObject *imported(const char *name, const char *attribute) {
+    PyObject *module = PyImport_ImportModule(name);
+    PyObject *found = module == NULL ? NULL : PyObject_GetAttrString(module, attribute);
+    Py_XDECREF(module);
+    return found;
+}
+
+int gate_prepare(PyObject *ticket, PyObject *modes, PyObject *held) {
+#define INTERN(name)                                                                                                   \
+    if ((s_##name = PyUnicode_InternFromString(#name)) == NULL) {                                                                       \
+        return -1;                                                                                                     \
+    }
+    NAMES(INTERN)
+    monotonic = imported("time", "monotonic");
+    allocate_lock = imported("_thread", "allocate_lock");
+    if (monotonic == NULL || allocate_lock == NULL) {
+        return -1;
+    }
+    ticket_type = Py_NewRef(ticket);
+    state_held = Py_NewRef(held);
+    for (Py_ssize_t i = 0; i < MODES; i++) {
+        mode_members[i] = PySequence_GetItem(modes, i);
+        if (mode_members[i] == NULL) {
+            return -1;
+        }
+    }
+    return pthread_atfork(NULL, NULL, forked) == 0 ? 0 : -1;
+}

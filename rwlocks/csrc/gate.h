@@ -1,0 +1,87 @@
+/* The gate of a compiled lock: its mutex, and the fast path that is open while nobody is inside the mutex.
+ *
+ * The pure lock is the specification and does everything that is hard; compiled is only what is frequent. Most
+ * acquisitions meet nobody who waits, or only waiters that are young enough to be overtaken; there all policies agree
+ * (`Engine.enter`, `Engine.leave`), and a few numbers decide. Those numbers are the gate's. Whoever holds the lock by that way
+ * *stands at the gate*: its guard is in a list of the gate's, and the engine has not heard of it.
+ *
+ * Whoever takes the mutex shuts the gate and lets the engine *absorb* those who stand at it, as tickets like any others;
+ * so whatever looks at the engine or changes it, inside the mutex as it must, sees everybody. Whoever leaves the mutex
+ * *publishes* what the engine has become as the gate's numbers. Neither step runs Python code.
+ *
+ * All of this is protected by the interpreter's lock, which is never given up between a decision and its effect. That is
+ * why nothing can interrupt the fast path, a signal handler and a finaliser included.
+ */
+#ifndef RWLOCKS_GATE_H
+#define RWLOCKS_GATE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum mode { READ = 0, UPGRADABLE = 1, WRITE = 2, MODES = 3 };
+
+struct gate {
+    /* The mutex; what threads that have to wait for it sleep on is an object in a slot of the monitor. */
+    unsigned long owner;
+    unsigned int depth;
+    /* The fast path, as published by whoever was last inside. */
+    bool entering; /* whether newcomers may be decided here; */
+    bool leaving;  /* and releases */
+    bool nesting;  /* whether the engine wants to see requests of those who hold something */
+    bool counting; /* whether writes of newcomers have to be counted */
+    bool restricted; /* whether some runtimes are excluded, or every task has to yield first; set once */
+    bool writer;
+    bool upgradable;
+    Py_ssize_t readers;
+    double until; /* when the first waiter is not young any more; infinite while nobody waits */
+    uint64_t generation; /* of the process, by number of forks */
+    /* Those who stand at the gate, in order of acquisition. */
+    struct seat *first;
+    struct seat *last;
+    uint64_t entered; /* since the engine was told */
+};
+
+/* The part of a guard that its lock deals with. */
+struct seat {
+    struct gate *gate; /* lives as long as the guard does, which keeps its core */
+    struct seat *before;
+    struct seat *after;
+    PyObject *thread; /* whose hold it is, while it stands at the gate, */
+    PyObject *task;   /* and in which task: a weak reference, or NULL */
+    PyObject *ticket; /* what the engine knows of it, or NULL */
+    double since;     /* negative: no clock was read */
+    enum mode mode;
+    bool standing;
+};
+
+/* Let the seat stand at the gate if that needs neither policy nor engine: 1, 0 if it does, -1 with an exception set.
+ * `task` is a task or NULL. */
+int gate_enter(struct gate *gate, struct seat *seat, PyObject *task);
+
+/* End the hold of a seat that stands at the gate, if that needs neither policy nor engine. */
+bool gate_leave(struct seat *seat);
+
+/* Make the engine know of a seat that stands at the gate. False with an exception set. */
+bool gate_absorb(struct seat *seat);
+
+/* The seat goes away with its guard; its hold stays. */
+void gate_forget(struct seat *seat);
+
+/* The gate of a monitor, or NULL if that is not a compiled one. */
+struct gate *gate_of(PyObject *monitor);
+
+/* How the lock's other rules restrict the fast path, once at its creation. */
+void gate_restrict(struct gate *gate);
+
+/* A subclass of the pure `Monitor`, to be its own mutex. */
+PyObject *gate_make_type(PyObject *module, PyObject *monitor);
+
+/* What the gate needs of the package. */
+int gate_prepare(PyObject *ticket_type, PyObject *modes, PyObject *held);
+
+/* Whether an observer wants to hear of every grant and release. */
+void gate_observe(bool observed);
+
+#endif

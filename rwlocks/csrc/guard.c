@@ -1,0 +1,483 @@
+#include "guard.h"
+
+#include <stddef.h>
+#include <structmember.h>
+
+#include "gate.h"
+#include "owner.h"
+
+#define SPARE 16 /* deallocated guards kept for the next acquisition, of each kind */
+
+struct kind {
+    PyTypeObject *type;
+    PyTypeObject *pure;
+    PyObject *spare[SPARE];
+    int spares;
+};
+
+static struct kind kinds[MODES];
+static Py_ssize_t seat_offset;                                   /* of the seat in a guard, behind the slots of the pure one */
+static Py_ssize_t lock_offset, core_offset, timeout_offset;      /* slots of a guard */
+static Py_ssize_t weak_offset;
+static Py_ssize_t gate_offset, lock_core_offset;                 /* of a lock's gate; and a slot of a lock */
+static PyTypeObject *lock_type;
+static PyObject *in_seconds;
+static PyObject *s_enter, *s_exit, *s_aenter, *s_aexit, *s_acquire, *s_try_acquire, *s_release;
+static PyObject *entered_type;
+static PyObject *left; /* what leaving an `async with` awaits; it has nothing to say */
+
+static PyObject **at(PyObject *object, Py_ssize_t offset) { return (PyObject **)((char *)object + offset); }
+
+static struct seat *seat_of(PyObject *guard) { return (struct seat *)((char *)guard + seat_offset); }
+
+/* -- life ----------------------------------------------------------------------------------------------------------- */
+
+static PyObject *guard_new_for(PyObject *lock, struct gate *gate, enum mode mode, PyObject *timeout) {
+    struct kind *kind = &kinds[mode];
+    PyObject *guard;
+    if (kind->spares != 0) {
+        guard = PyObject_Init(kind->spare[--kind->spares], kind->type);
+        PyObject_GC_Track(guard);
+    } else if ((guard = kind->type->tp_alloc(kind->type, 0)) == NULL) {
+        return NULL;
+    }
+    *at(guard, lock_offset) = Py_NewRef(lock);
+    *at(guard, core_offset) = Py_NewRef(*at(lock, lock_core_offset));
+    *at(guard, timeout_offset) = Py_NewRef(timeout);
+    struct seat *seat = seat_of(guard);
+    seat->gate = gate;
+    seat->mode = mode;
+    return guard;
+}
+
+/* The `__init__` of the pure type; its slot would find ours again. */
+static int init_purely(PyTypeObject *pure, PyObject *self, PyObject *arguments, PyObject *keywords) {
+    PyObject *init = PyObject_GetAttrString((PyObject *)pure, "__init__");
+    PyObject *bound = init == NULL ? NULL : PyMethod_New(init, self);
+    PyObject *nothing = bound == NULL ? NULL : PyObject_Call(bound, arguments, keywords);
+    Py_XDECREF(init);
+    Py_XDECREF(bound);
+    Py_XDECREF(nothing);
+    return nothing == NULL ? -1 : 0;
+}
+
+static int guard_init(PyObject *self, PyObject *arguments, PyObject *keywords) {
+    enum mode mode = READ;
+    while (kinds[mode].type != Py_TYPE(self)) {
+        mode++;
+    }
+    if (init_purely(kinds[mode].pure, self, arguments, keywords) < 0) {
+        return -1;
+    }
+    PyObject *monitor = PyObject_GetAttrString(*at(self, core_offset), "monitor");
+    if (monitor == NULL) {
+        return -1;
+    }
+    struct seat *seat = seat_of(self);
+    seat->gate = gate_of(monitor);
+    seat->mode = mode;
+    Py_DECREF(monitor);
+    if (seat->gate == NULL) {
+        PyErr_SetString(PyExc_TypeError, "a compiled guard needs a compiled lock; use lock.read(), lock.write(), ...");
+        return -1;
+    }
+    return 0;
+}
+
+static int guard_traverse(PyObject *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(*at(self, lock_offset));
+    Py_VISIT(*at(self, core_offset));
+    Py_VISIT(*at(self, timeout_offset));
+    Py_VISIT(seat_of(self)->ticket);
+    Py_VISIT(seat_of(self)->thread);
+    Py_VISIT(seat_of(self)->task);
+    return 0;
+}
+
+static int guard_clear(PyObject *self) {
+    gate_forget(seat_of(self));
+    Py_CLEAR(*at(self, lock_offset));
+    Py_CLEAR(*at(self, core_offset));
+    Py_CLEAR(*at(self, timeout_offset));
+    return 0;
+}
+
+static void guard_dealloc(PyObject *self) {
+    struct seat *seat = seat_of(self);
+    if ((seat->standing || seat->ticket != NULL) && PyObject_CallFinalizerFromDealloc(self) < 0) {
+        return;
+    }
+    bool fresh = !PyObject_GC_IsFinalized(self);
+    PyTypeObject *type = Py_TYPE(self);
+    enum mode mode = seat->mode;
+    PyObject_GC_UnTrack(self);
+    if (*at(self, weak_offset) != NULL) {
+        PyObject_ClearWeakRefs(self);
+    }
+    guard_clear(self);
+    struct kind *kind = &kinds[mode];
+    if (fresh && kind->type == type && kind->spares < SPARE) {
+        kind->spare[kind->spares++] = self;
+    } else {
+        type->tp_free(self);
+    }
+    Py_DECREF(type);
+}
+
+/* -- entering and leaving --------------------------------------------------------------------------------------------- */
+
+/* The pure method of that name. */
+static PyObject *purely(PyObject *self, PyObject *name, PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
+    PyObject *method = PyObject_GetAttr((PyObject *)kinds[seat_of(self)->mode].pure, name);
+    if (method == NULL) {
+        return NULL;
+    }
+    PyObject *all[4] = {self};
+    Py_ssize_t more = count + (names == NULL ? 0 : PyTuple_GET_SIZE(names));
+    if (more > 3) {
+        PyErr_Format(PyExc_TypeError, "%U() takes no more than one argument", name);
+        Py_DECREF(method);
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < more; i++) {
+        all[i + 1] = arguments[i];
+    }
+    PyObject *result = PyObject_Vectorcall(method, all, (size_t)count + 1, names);
+    Py_DECREF(method);
+    return result;
+}
+
+/* 1 if the guard has entered, 0 if that is not for the gate to say, -1 with an exception set. */
+static int try_to_enter(struct seat *seat) {
+    if (seat->ticket != NULL || seat->standing || seat->gate->restricted) {
+        return 0;
+    }
+    PyObject *task;
+    if (owner_task(&task) < 0) {
+        return -1;
+    }
+    int entered = gate_enter(seat->gate, seat, task);
+    Py_XDECREF(task);
+    return entered;
+}
+
+static PyObject *guard_enter(PyObject *self, PyObject *Py_UNUSED(none)) {
+    int entered = try_to_enter(seat_of(self));
+    return entered > 0 ? Py_NewRef(self) : entered < 0 ? NULL : purely(self, s_enter, NULL, 0, NULL);
+}
+
+static PyObject *guard_exit(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    struct seat *seat = seat_of(self);
+    if (seat->standing && gate_leave(seat)) {
+        Py_RETURN_NONE;
+    }
+    return purely(self, s_exit, arguments, count, NULL);
+}
+
+static PyObject *guard_acquire(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
+    if (count == 0 && names == NULL) {
+        int entered = try_to_enter(seat_of(self));
+        if (entered != 0) {
+            return entered > 0 ? Py_NewRef(self) : NULL;
+        }
+    }
+    return purely(self, s_acquire, arguments, count, names);
+}
+
+static PyObject *guard_try_acquire(PyObject *self, PyObject *Py_UNUSED(none)) {
+    int entered = try_to_enter(seat_of(self));
+    return entered > 0 ? Py_NewRef(Py_True) : entered < 0 ? NULL : purely(self, s_try_acquire, NULL, 0, NULL);
+}
+
+static PyObject *guard_release(PyObject *self, PyObject *Py_UNUSED(none)) {
+    struct seat *seat = seat_of(self);
+    if (seat->standing && gate_leave(seat)) {
+        Py_RETURN_NONE;
+    }
+    return purely(self, s_release, NULL, 0, NULL);
+}
+
+/* -- tasks -------------------------------------------------------------------------------------------------------------- */
+
+/* An awaitable that is over at once: the lock was taken before it was awaited, so that it does not matter whether the
+ * interpreter sends or iterates. */
+struct entered {
+    PyObject_HEAD
+    PyObject *guard; /* its result; NULL once it was fetched, and for that of leaving */
+};
+
+static PySendResult entered_send(PyObject *self, PyObject *Py_UNUSED(value), PyObject **result) {
+    PyObject *guard = ((struct entered *)self)->guard;
+    ((struct entered *)self)->guard = NULL;
+    *result = guard != NULL ? guard : Py_NewRef(Py_None);
+    return PYGEN_RETURN;
+}
+
+static PyObject *entered_next(PyObject *self) {
+    PyObject *guard = ((struct entered *)self)->guard;
+    if (guard != NULL) {
+        ((struct entered *)self)->guard = NULL;
+        PyErr_SetObject(PyExc_StopIteration, guard);
+        Py_DECREF(guard);
+    }
+    return NULL;
+}
+
+static void entered_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    Py_XDECREF(((struct entered *)self)->guard);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot entered_slots[] = {
+    {Py_tp_doc, "An awaitable that is over at once."},
+    {Py_am_await, PyObject_SelfIter},
+    {Py_am_send, entered_send},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, entered_next},
+    {Py_tp_dealloc, entered_dealloc},
+    {0, NULL},
+};
+static PyType_Spec entered_spec = {
+    .name = "rwlocks._compiled.Entered",
+    .basicsize = sizeof(struct entered),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = entered_slots,
+};
+
+static PyObject *entered_with(PyObject *guard) {
+    struct entered *entered = PyObject_New(struct entered, (PyTypeObject *)entered_type);
+    if (entered != NULL) {
+        entered->guard = Py_XNewRef(guard);
+    }
+    return (PyObject *)entered;
+}
+
+static PyObject *guard_aenter(PyObject *self, PyObject *Py_UNUSED(none)) {
+    struct seat *seat = seat_of(self);
+    if (seat->ticket == NULL && !seat->standing && !seat->gate->restricted) {
+        PyObject *task;
+        int found = owner_asyncio_task(&task);
+        if (found < 0) {
+            return NULL;
+        }
+        /* Without a task of asyncio's it is trio's turn, whose tasks yield first, or an error. */
+        PyObject *result = found ? entered_with(self) : NULL;
+        int entered = result == NULL ? (found ? -1 : 0) : gate_enter(seat->gate, seat, task);
+        Py_XDECREF(task);
+        if (entered > 0) {
+            return result;
+        }
+        Py_XDECREF(result);
+        if (entered < 0) {
+            return NULL;
+        }
+    }
+    return purely(self, s_aenter, NULL, 0, NULL);
+}
+
+static PyObject *guard_aexit(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    struct seat *seat = seat_of(self);
+    if (seat->standing && gate_leave(seat)) {
+        return Py_NewRef(left);
+    }
+    return purely(self, s_aexit, arguments, count, NULL);
+}
+
+/* -- what Python sees ----------------------------------------------------------------------------------------------------- */
+
+static PyObject *guard_ticket(PyObject *self, void *Py_UNUSED(closure)) {
+    struct seat *seat = seat_of(self);
+    if (seat->standing && !gate_absorb(seat)) {
+        return NULL;
+    }
+    return Py_NewRef(seat->ticket == NULL ? Py_None : seat->ticket);
+}
+
+static int guard_set_ticket(PyObject *self, PyObject *ticket, void *Py_UNUSED(closure)) {
+    struct seat *seat = seat_of(self);
+    if (ticket == NULL || seat->standing) {
+        PyErr_SetString(PyExc_AttributeError, "the ticket of a held guard stays");
+        return -1;
+    }
+    Py_XSETREF(seat->ticket, ticket == Py_None ? NULL : Py_NewRef(ticket));
+    return 0;
+}
+
+static PyGetSetDef guard_getset[] = {
+    {"ticket", guard_ticket, guard_set_ticket, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef guard_methods[] = {
+    {"__enter__", guard_enter, METH_NOARGS, NULL},
+    {"__exit__", (PyCFunction)(void (*)(void))guard_exit, METH_FASTCALL, NULL},
+    {"__aenter__", guard_aenter, METH_NOARGS, NULL},
+    {"__aexit__", (PyCFunction)(void (*)(void))guard_aexit, METH_FASTCALL, NULL},
+    {"acquire", (PyCFunction)(void (*)(void))guard_acquire, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"try_acquire", guard_try_acquire, METH_NOARGS, NULL},
+    {"release", guard_release, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot guard_slots[] = {
+    {Py_tp_init, guard_init},       {Py_tp_traverse, guard_traverse}, {Py_tp_clear, guard_clear},
+    {Py_tp_dealloc, guard_dealloc}, {Py_tp_methods, guard_methods},   {Py_tp_getset, guard_getset},
+    {0, NULL},
+};
+
+/* -- the lock ------------------------------------------------------------------------------------------------------------- */
+
+static struct gate **gate_at(PyObject *lock) { return (struct gate **)((char *)lock + gate_offset); }
+
+static PyObject *lock_guard(PyObject *self, enum mode mode, PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
+    Py_ssize_t given = count + (names == NULL ? 0 : PyTuple_GET_SIZE(names));
+    PyObject *timeout = given == 0 ? Py_None : arguments[0];
+    if (given > 1 || (names != NULL && given == 1 && count == 0 &&
+                      PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "timeout") != 0)) {
+        PyErr_SetString(PyExc_TypeError, "read(), write() and upgradable() take one argument, 'timeout'");
+        return NULL;
+    }
+    struct gate *gate = *gate_at(self);
+    if (gate == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "this lock was never initialised; call its __init__");
+        return NULL;
+    }
+    if (timeout == Py_None) {
+        return guard_new_for(self, gate, mode, Py_None);
+    }
+    timeout = PyObject_CallOneArg(in_seconds, timeout);
+    if (timeout == NULL) {
+        return NULL;
+    }
+    PyObject *guard = guard_new_for(self, gate, mode, timeout);
+    Py_DECREF(timeout);
+    return guard;
+}
+
+static PyObject *lock_read(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
+    return lock_guard(self, READ, arguments, count, names);
+}
+
+static PyObject *lock_upgradable(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
+    return lock_guard(self, UPGRADABLE, arguments, count, names);
+}
+
+static PyObject *lock_write(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
+    return lock_guard(self, WRITE, arguments, count, names);
+}
+
+static int lock_init(PyObject *self, PyObject *arguments, PyObject *keywords) {
+    if (init_purely(lock_type->tp_base, self, arguments, keywords) < 0) {
+        return -1;
+    }
+    PyObject *core = *at(self, lock_core_offset);
+    PyObject *monitor = PyObject_GetAttrString(core, "monitor");
+    PyObject *open = monitor == NULL ? NULL : PyObject_GetAttrString(core, "open_to_all");
+    if (open == NULL) {
+        Py_XDECREF(monitor);
+        return -1;
+    }
+    *gate_at(self) = gate_of(monitor);
+    if (*gate_at(self) != NULL && open != Py_True) {
+        gate_restrict(*gate_at(self));
+    }
+    Py_DECREF(open);
+    Py_DECREF(monitor);
+    return 0;
+}
+
+static PyMethodDef lock_methods[] = {
+    {"read", (PyCFunction)(void (*)(void))lock_read, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"upgradable", (PyCFunction)(void (*)(void))lock_upgradable, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"write", (PyCFunction)(void (*)(void))lock_write, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot lock_slots[] = {
+    {Py_tp_init, lock_init},
+    {Py_tp_methods, lock_methods},
+    {0, NULL},
+};
+
+/* -- the types -------------------------------------------------------------------------------------------------------------- */
+
+static int slot_offset(PyObject *type, const char *name, Py_ssize_t *offset) {
+    PyObject *slot = PyObject_GetAttrString(type, name);
+    if (slot == NULL) {
+        return -1;
+    }
+    int failed = !Py_IS_TYPE(slot, &PyMemberDescr_Type);
+    if (failed) {
+        PyErr_Format(PyExc_TypeError, "%R.%s is no slot", type, name);
+    } else {
+        *offset = ((PyMemberDescrObject *)slot)->d_member->offset;
+    }
+    Py_DECREF(slot);
+    return -failed;
+}
+
+static PyObject *subclass(PyObject *module, PyObject *pure, const char *name, size_t more, unsigned long flags,
+                          PyType_Slot *slots) {
+    PyType_Spec spec = {
+        .name = name,
+        .basicsize = (int)(((PyTypeObject *)pure)->tp_basicsize + (Py_ssize_t)more),
+        .flags = (unsigned int)(Py_TPFLAGS_DEFAULT | flags),
+        .slots = slots,
+    };
+    return PyType_FromModuleAndSpec(module, &spec, pure);
+}
+
+PyObject *guard_make_types(PyObject *module, PyObject *guards, PyObject *lock) {
+    static const char *names[MODES] = {"rwlocks._compiled.ReadGuard", "rwlocks._compiled.UpgradableGuard",
+                                       "rwlocks._compiled.WriteGuard"};
+    PyObject *first = PyTuple_GET_ITEM(guards, 0);
+    if (slot_offset(first, "_lock", &lock_offset) < 0 || slot_offset(first, "_core", &core_offset) < 0 ||
+        slot_offset(first, "_timeout", &timeout_offset) < 0 || slot_offset(lock, "_core", &lock_core_offset) < 0) {
+        return NULL;
+    }
+    seat_offset = ((PyTypeObject *)first)->tp_basicsize;
+    weak_offset = ((PyTypeObject *)first)->tp_weaklistoffset;
+    gate_offset = ((PyTypeObject *)lock)->tp_basicsize;
+    PyObject *types = PyTuple_New(MODES + 1);
+    if (types == NULL) {
+        return NULL;
+    }
+    for (Py_ssize_t mode = 0; mode < MODES; mode++) {
+        PyObject *pure = PyTuple_GET_ITEM(guards, mode);
+        PyObject *type = subclass(module, pure, names[mode], sizeof(struct seat), Py_TPFLAGS_HAVE_GC, guard_slots);
+        if (type == NULL || ((PyTypeObject *)pure)->tp_basicsize != seat_offset) {
+            Py_DECREF(types);
+            return NULL;
+        }
+        kinds[mode].pure = (PyTypeObject *)Py_NewRef(pure);
+        kinds[mode].type = (PyTypeObject *)Py_NewRef(type);
+        PyTuple_SET_ITEM(types, mode, type);
+    }
+    lock_type = (PyTypeObject *)subclass(module, lock, "rwlocks._compiled.RWLock", sizeof(struct gate *), 0, lock_slots);
+    if (lock_type == NULL) {
+        Py_DECREF(types);
+        return NULL;
+    }
+    PyTuple_SET_ITEM(types, MODES, Py_NewRef(lock_type));
+    entered_type = PyType_FromModuleAndSpec(module, &entered_spec, NULL);
+    if (entered_type == NULL || (left = entered_with(NULL)) == NULL) {
+        Py_DECREF(types);
+        return NULL;
+    }
+    return types;
+}
+
+int guard_prepare(PyObject *seconds) {
+    in_seconds = Py_NewRef(seconds);
+    s_enter = PyUnicode_InternFromString("__enter__");
+    s_exit = PyUnicode_InternFromString("__exit__");
+    s_aenter = PyUnicode_InternFromString("__aenter__");
+    s_aexit = PyUnicode_InternFromString("__aexit__");
+    s_acquire = PyUnicode_InternFromString("acquire");
+    s_try_acquire = PyUnicode_InternFromString("try_acquire");
+    s_release = PyUnicode_InternFromString("release");
+    return PyErr_Occurred() ? -1 : 0;
+}
