@@ -8,12 +8,14 @@ from rwlocks._lock import RWLock
 from rwlocks._monitor import Monitor
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
+from rwlocks.policies import Order
 
 def install(
     *,
     monitor: type[Monitor],
     ticket: type[Ticket],
     held: State,
+    arrival: Order,
     modes: tuple[Mode, Mode, Mode],
     guards: tuple[type[Guard], type[Guard], type[Guard]],
     lock: type[RWLock],

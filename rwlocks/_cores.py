@@ -20,6 +20,7 @@ from rwlocks._owners import current
 from rwlocks._ports import MarkingBackend
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
+from rwlocks.policies import Order
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -52,6 +53,7 @@ def _install(core: ModuleType) -> type[RWLock]:
         monitor=Monitor,
         ticket=Ticket,
         held=State.HELD,
+        arrival=Order.ARRIVAL,
         modes=(Mode.READ, Mode.UPGRADABLE, Mode.WRITE),
         guards=(ReadGuard, UpgradableGuard, WriteGuard),
         lock=RWLock,

@@ -62,7 +62,6 @@ class Mutex(Protocol):
     """What a `threading.RLock` offers."""
 
     def acquire(self, blocking: bool = True) -> bool: ...
-    def release(self) -> None: ...
     def __enter__(self) -> bool: ...
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
@@ -147,6 +146,10 @@ class Monitor:
     def new_mutex(self) -> Mutex:
         """A mutex that nobody has: at the beginning, and in a child, where nobody can give back what a fork has copied."""
         return threading.RLock()
+
+    def try_mutex(self) -> bool:
+        """Take the mutex if that needs no waiting; it is to be left as after a ``with``."""
+        return self.mutex.acquire(blocking=False)
 
     def strongest(self) -> Mode | None:
         """The strongest mode held. Changes nothing, and can be called without the mutex."""
@@ -291,14 +294,14 @@ class Monitor:
 
     def _help(self) -> None:
         """Apply what was deferred while the section was being left, unless somebody is inside, who will."""
-        while self.deferred and self.mutex.acquire(blocking=False):
+        while self.deferred and self.try_mutex():
             try:
                 if self.inside:
                     return
                 wakes = self.apply_deferred()
                 rung = self.notice()
             finally:
-                self.mutex.release()
+                self.mutex.__exit__(None, None, None)
             self.wake(wakes)
             self.ring(rung)
 

@@ -16,11 +16,12 @@ static _Atomic uint64_t forks = 1; /* counted where a fork happens, also one tha
 static PyObject *ticket_type;
 static PyObject *mode_members[MODES];
 static PyObject *state_held;
+static PyObject *order_arrival;
 static PyObject *monotonic;     /* time.monotonic */
 static PyObject *allocate_lock; /* _thread.allocate_lock */
 
 #define NAMES(X)                                                                                                       \
-    X(acquisitions) X(beside) X(clock) X(contended) X(deferred) X(engine) X(head) X(held_back) X(holders) X(inside)    \
+    X(after_write) X(upgrading) X(while_reading) X(acquisitions) X(beside) X(clock) X(contended) X(deferred) X(engine) X(head) X(held_back) X(holders) X(inside)    \
     X(key) X(length) X(max_consecutive_writers) X(mode) X(nesting) X(owner) X(poked) X(policy) X(readers) X(since)     \
     X(state) X(task) X(thread) X(upgradable) X(waiting) X(watchers) X(who) X(writer) X(young) X(acquire) X(release)
 #define DECLARE(name) static PyObject *s_##name;
@@ -132,9 +133,17 @@ int gate_enter(struct gate *gate, struct seat *seat, PyObject *task) {
     return 1;
 }
 
+/* Whether nobody who waits has to be served when that hold ends. */
+static bool leaves_all_as_it_is(const struct gate *gate, enum mode mode) {
+    if (gate->sharing && mode == READ && (gate->readers > 1 || gate->upgradable)) {
+        return true;
+    }
+    return gate->leaving && (gate->until == INFINITY || now() < gate->until);
+}
+
 bool gate_leave(struct seat *seat) {
     struct gate *gate = seat->gate;
-    if (is_shut(gate) || !gate->leaving || (gate->until != INFINITY && now() >= gate->until)) {
+    if (is_shut(gate) || !leaves_all_as_it_is(gate, seat->mode)) {
         return false;
     }
     leave_role(gate, seat->mode);
@@ -273,8 +282,43 @@ static bool is_there(PyObject *object, PyObject *name) {
     return value != NULL && value != Py_None;
 }
 
-/* Whether all who wait are young, and until when; whether the first of them is a writer that was poked, and all are. */
+/* The first place of the line of those who wait for a mode, None or a place; NULL if that cannot be said. */
+static PyObject *first_of(PyObject *engine, enum mode mode) {
+    PyObject *lines = peek(engine, s_waiting);
+    PyObject *line = lines != NULL && PyDict_Check(lines) ? PyDict_GetItemWithError(lines, mode_members[mode]) : NULL;
+    return peek(line, s_head);
+}
+
+static long long rank(PyObject *place) {
+    PyObject *key = PyObject_GetAttr(place, s_key);
+    long long arrival = key == NULL ? -1 : PyLong_AsLongLong(key);
+    Py_XDECREF(key);
+    if (arrival < 0) {
+        PyErr_Clear();
+    }
+    return arrival;
+}
+
+/* Whether nobody is due when the lock becomes free, because the first is a writer who was told already, or comes to it. */
+static bool first_is_poked(PyObject *engine) {
+    PyObject *writer = first_of(engine, WRITE);
+    if (writer == NULL || writer == Py_None || peek(peek(writer, s_who), s_poked) != Py_True) {
+        return false;
+    }
+    PyObject *policy = peek(engine, s_policy);
+    bool by_arrival = peek(policy, s_after_write) == order_arrival && peek(policy, s_while_reading) == order_arrival;
+    for (enum mode mode = READ; mode < WRITE; mode++) {
+        PyObject *reader = first_of(engine, mode);
+        if (reader == NULL || (reader != Py_None && !(by_arrival && rank(reader) > rank(writer)))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Newcomers may overtake while all who wait are young. */
 static void publish_waiters(struct gate *gate, PyObject *monitor, PyObject *engine, Py_ssize_t contended) {
+    gate->sharing = !is_there(engine, s_upgrading);
     PyObject *young = peek(engine, s_young);
     PyObject *soonest = peek(young, s_head);
     if (peek(monitor, s_clock) != monotonic || soonest == NULL || soonest == Py_None ||
@@ -291,11 +335,7 @@ static void publish_waiters(struct gate *gate, PyObject *monitor, PyObject *engi
     gate->until = until;
     gate->entering = true;
     gate->counting = is_there(peek(engine, s_policy), s_max_consecutive_writers);
-    PyObject *lines = peek(engine, s_waiting);
-    PyObject *writers = lines != NULL && PyDict_Check(lines) ? PyDict_GetItemWithError(lines, mode_members[WRITE]) : NULL;
-    PyObject *first = peek(writers, s_head);
-    gate->leaving = first != NULL && first != Py_None && number(writers, s_length) == contended &&
-                    peek(peek(first, s_who), s_poked) == Py_True;
+    gate->leaving = first_is_poked(engine);
 }
 
 static void publish(struct gate *gate) {
@@ -304,7 +344,7 @@ static void publish(struct gate *gate) {
     PyObject *deferred = peek(monitor, s_deferred);
     PyObject *watchers = peek(monitor, s_watchers);
     Py_ssize_t contended = number(engine, s_contended);
-    gate->entering = gate->leaving = gate->counting = false;
+    gate->entering = gate->leaving = gate->sharing = gate->counting = false;
     gate->readers = number(engine, s_readers);
     gate->writer = is_there(engine, s_writer);
     gate->upgradable = is_there(engine, s_upgradable);
@@ -397,17 +437,10 @@ static PyObject *monitor_exit(PyObject *self, PyObject *const *Py_UNUSED(error),
     return leave(gate_of(self));
 }
 
-static PyObject *monitor_acquire(PyObject *self, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"blocking", NULL};
-    int blocking = 1;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|p", names, &blocking)) {
-        return NULL;
-    }
-    int taken = take(gate_of(self), blocking);
+static PyObject *monitor_try(PyObject *self, PyObject *Py_UNUSED(none)) {
+    int taken = take(gate_of(self), false);
     return taken < 0 ? NULL : PyBool_FromLong(taken);
 }
-
-static PyObject *monitor_release(PyObject *self, PyObject *Py_UNUSED(none)) { return leave(gate_of(self)); }
 
 static PyObject *monitor_is_owned(PyObject *self, PyObject *Py_UNUSED(none)) {
     return PyBool_FromLong(is_mine(gate_of(self)));
@@ -449,8 +482,7 @@ static PyObject *monitor_strongest(PyObject *self, PyObject *Py_UNUSED(none)) {
 static PyMethodDef monitor_methods[] = {
     {"__enter__", monitor_enter, METH_NOARGS, NULL},
     {"__exit__", (PyCFunction)(void (*)(void))monitor_exit, METH_FASTCALL, NULL},
-    {"acquire", (PyCFunction)(void (*)(void))monitor_acquire, METH_VARARGS | METH_KEYWORDS, NULL},
-    {"release", monitor_release, METH_NOARGS, NULL},
+    {"try_mutex", monitor_try, METH_NOARGS, NULL},
     {"_is_owned", monitor_is_owned, METH_NOARGS, NULL},
     {"new_mutex", monitor_new_mutex, METH_NOARGS, NULL},
     {"strongest", monitor_strongest, METH_NOARGS, NULL},
@@ -511,7 +543,7 @@ static PyObject *imported(const char *name, const char *attribute) {
     return found;
 }
 
-int gate_prepare(PyObject *ticket, PyObject *modes, PyObject *held) {
+int gate_prepare(PyObject *ticket, PyObject *modes, PyObject *held, PyObject *arrival) {
 #define INTERN(name)                                                                                                   \
     if ((s_##name = PyUnicode_InternFromString(#name)) == NULL) {                                                                       \
         return -1;                                                                                                     \
@@ -524,6 +556,7 @@ int gate_prepare(PyObject *ticket, PyObject *modes, PyObject *held) {
     }
     ticket_type = Py_NewRef(ticket);
     state_held = Py_NewRef(held);
+    order_arrival = Py_NewRef(arrival);
     for (Py_ssize_t i = 0; i < MODES; i++) {
         mode_members[i] = PySequence_GetItem(modes, i);
         if (mode_members[i] == NULL) {

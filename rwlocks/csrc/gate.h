@@ -28,7 +28,8 @@ struct gate {
     unsigned int depth;
     /* The fast path, as published by whoever was last inside. */
     bool entering; /* whether newcomers may be decided here; */
-    bool leaving;  /* and releases */
+    bool leaving;  /* and releases, even if they leave the lock free; */
+    bool sharing;  /* or only where other readers stay, which changes nothing for anybody who waits */
     bool nesting;  /* whether the engine wants to see requests of those who hold something */
     bool counting; /* whether writes of newcomers have to be counted */
     bool restricted; /* whether some runtimes are excluded, or every task has to yield first; set once */
@@ -79,7 +80,7 @@ void gate_restrict(struct gate *gate);
 PyObject *gate_make_type(PyObject *module, PyObject *monitor);
 
 /* What the gate needs of the package. */
-int gate_prepare(PyObject *ticket_type, PyObject *modes, PyObject *held);
+int gate_prepare(PyObject *ticket_type, PyObject *modes, PyObject *held, PyObject *arrival);
 
 /* Whether an observer wants to hear of every grant and release. */
 void gate_observe(bool observed);
