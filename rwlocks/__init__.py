@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rwlocks import _cores as _cores
 from rwlocks._all import AcquireAll, acquire_all
 from rwlocks._errors import (
     AbandonedHoldWarning,
@@ -65,6 +64,12 @@ __all__ = [
     "features",
     "set_observer",
 ]
+
+try:
+    # Importing it makes new locks use it. Without it they are slower, and nothing else; `features` says why.
+    from rwlocks import _compiled as _compiled
+except BackendUnavailable:
+    pass
 
 
 def __getattr__(name: str) -> str:

@@ -49,12 +49,14 @@ class RWLock:
     __slots__ = ("__weakref__", "_core", "_name", "_views")
 
     implementation: ClassVar[type[RWLock] | None] = None
-    """The compiled subclass that new locks are made of, if there is one; see `rwlocks._cores`."""
+    """The compiled subclass that new locks are made of, if there is one; see `rwlocks._compiled`."""
 
     monitor_type: ClassVar[type[Monitor]] = Monitor
 
-    def __new__(cls, *_arguments: object, **_options: object) -> RWLock:
-        return object.__new__(cls.implementation or cls)
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *_arguments: object, **_options: object) -> RWLock:
+            return object.__new__(cls.implementation or cls)
 
     def __init__(
         self,

@@ -144,7 +144,7 @@ class Monitor:
         """Those who want to know when a mode can be had, and do not know yet."""
 
     def new_mutex(self) -> Mutex:
-        """A mutex that nobody has: at the beginning, and in a child, where nobody can give back what a fork has copied."""
+        """A mutex that nobody has: at the beginning, and in a child, which a fork gives one that is perhaps taken."""
         return threading.RLock()
 
     def try_mutex(self) -> bool:

@@ -20,7 +20,16 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["AsyncBackend", "AsyncWaiter", "Backend", "MarkingBackend", "SyncBackend", "SyncWaiter", "Waiter", "WatchingBackend"]
+__all__ = [
+    "AsyncBackend",
+    "AsyncWaiter",
+    "Backend",
+    "MarkingBackend",
+    "SyncBackend",
+    "SyncWaiter",
+    "Waiter",
+    "WatchingBackend",
+]
 
 
 class Waiter(Protocol):

@@ -526,7 +526,7 @@ PyObject *gate_make_type(PyObject *module, PyObject *monitor) {
     Py_DECREF(slot);
     gate_offset = base->tp_basicsize;
     PyType_Spec spec = {
-        .name = "rwlocks._compiled.Monitor",
+        .name = "rwlocks._fastpath.Monitor",
         .basicsize = (int)(gate_offset + (Py_ssize_t)sizeof(struct gate)),
         .flags = Py_TPFLAGS_DEFAULT,
         .slots = monitor_slots,

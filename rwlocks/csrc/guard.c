@@ -241,7 +241,7 @@ static PyType_Slot entered_slots[] = {
     {0, NULL},
 };
 static PyType_Spec entered_spec = {
-    .name = "rwlocks._compiled.Entered",
+    .name = "rwlocks._fastpath.Entered",
     .basicsize = sizeof(struct entered),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = entered_slots,
@@ -431,8 +431,8 @@ static PyObject *subclass(PyObject *module, PyObject *pure, const char *name, si
 }
 
 PyObject *guard_make_types(PyObject *module, PyObject *guards, PyObject *lock) {
-    static const char *names[MODES] = {"rwlocks._compiled.ReadGuard", "rwlocks._compiled.UpgradableGuard",
-                                       "rwlocks._compiled.WriteGuard"};
+    static const char *names[MODES] = {"rwlocks._fastpath.ReadGuard", "rwlocks._fastpath.UpgradableGuard",
+                                       "rwlocks._fastpath.WriteGuard"};
     PyObject *first = PyTuple_GET_ITEM(guards, 0);
     if (slot_offset(first, "_lock", &lock_offset) < 0 || slot_offset(first, "_core", &core_offset) < 0 ||
         slot_offset(first, "_timeout", &timeout_offset) < 0 || slot_offset(lock, "_core", &lock_core_offset) < 0) {
@@ -456,7 +456,7 @@ PyObject *guard_make_types(PyObject *module, PyObject *guards, PyObject *lock) {
         kinds[mode].type = (PyTypeObject *)Py_NewRef(type);
         PyTuple_SET_ITEM(types, mode, type);
     }
-    lock_type = (PyTypeObject *)subclass(module, lock, "rwlocks._compiled.RWLock", sizeof(struct gate *), 0, lock_slots);
+    lock_type = (PyTypeObject *)subclass(module, lock, "rwlocks._fastpath.RWLock", sizeof(struct gate *), 0, lock_slots);
     if (lock_type == NULL) {
         Py_DECREF(types);
         return NULL;

@@ -1,4 +1,4 @@
-/* The compiled core of `RWLock`: see gate.h for the idea, `rwlocks/_speedup.py` for how it is put in place. */
+/* The compiled core of `RWLock`: see gate.h for the idea, `rwlocks/_compiled.py` for how it is put in place. */
 #include "gate.h"
 #include "guard.h"
 #include "owner.h"
@@ -65,10 +65,10 @@ static PyModuleDef_Slot slots[] = {
 
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
-    .m_name = "rwlocks._compiled",
+    .m_name = "rwlocks._fastpath",
     .m_doc = "The fast path of RWLock.",
     .m_methods = methods,
     .m_slots = slots,
 };
 
-PyMODINIT_FUNC PyInit__compiled(void) { return PyModuleDef_Init(&definition); }
+PyMODINIT_FUNC PyInit__fastpath(void) { return PyModuleDef_Init(&definition); }

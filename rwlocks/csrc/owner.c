@@ -33,7 +33,7 @@ static PyType_Slot mark_slots[] = {
     {0, NULL},
 };
 static PyType_Spec mark_spec = {
-    .name = "rwlocks._compiled.Mark",
+    .name = "rwlocks._fastpath.Mark",
     .basicsize = sizeof(struct mark),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = mark_slots,

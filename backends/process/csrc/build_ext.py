@@ -1,4 +1,4 @@
-"""Builds the native core, or sees to it that a wheel without it is an honest one.
+"""Builds the native core of process locks and the fast path of `RWLock`, or sees to an honest wheel without them.
 
 A probe of two lines is compiled and linked first. If that works, every error in our own code is fatal; if it does not
 (or ``RWLOCKS_NO_NATIVE=1``), the extensions are taken out before the wheel chooses its tag, so that it becomes a
@@ -26,6 +26,7 @@ __all__ = ["bdist_wheel", "build_ext"]
 
 CSRC = Path(__file__).resolve().parent
 NATIVE = "rwlocks.backends.process._native"
+FASTPATH = "rwlocks._fastpath"
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 PROBE = "#include <Python.h>\nint main(void) { return 0; }\n"
 
@@ -42,7 +43,7 @@ def say(message: str) -> None:
 
 def without_native(distribution: Distribution, why: str) -> None:
     """Make it a distribution of pure Python."""
-    say(f"building WITHOUT the native core: {why}. RWLock works, ProcessRWLock will raise BackendUnavailable")
+    say(f"building WITHOUT compiled parts: {why}. RWLock will be slower, ProcessRWLock will raise BackendUnavailable")
     distribution.ext_modules = []
     # `has_ext_modules` is asked by the commands that choose between build/lib and build/lib.PLATFORM.
     distribution.has_ext_modules = lambda: False
@@ -64,6 +65,10 @@ def decide(distribution: Distribution) -> None:
             raise PlatformError(f"RWLOCKS_NATIVE is set, and no C program can be built here: {trouble}")
         without_native(distribution, f"no C program can be built here ({trouble})")
     else:
+        if FREE_THREADED:
+            say("building without the fast path of RWLock, which relies on the interpreter's lock")
+            kept = [extension for extension in distribution.ext_modules if extension.name != FASTPATH]
+            distribution.ext_modules = kept
         say("building with the native core")
 
 
@@ -134,8 +139,8 @@ class bdist_wheel(_bdist_wheel):  # noqa: N801 - the name of the command
     def remove_stale(self) -> None:
         """What an earlier native build in this tree has left where this one collects its files."""
         build: Any = self.get_finalized_command("build")
-        folder = Path(build.build_lib, "rwlocks", "backends", "process")
-        for pattern in ("_fast.*", "_native.*"):
-            for path in folder.glob(pattern):
+        package = Path(build.build_lib, "rwlocks")
+        for pattern in ("_fastpath.*", "backends/process/_fast.*", "backends/process/_native.*"):
+            for path in package.glob(pattern):
                 if path.suffix != ".pyi":
                     path.unlink()
