@@ -60,6 +60,8 @@ def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str], monk
         (["demo", "--seconds", "nan"], "'nan' is no time to play"),
         (["demo", "--seconds", "inf"], "'inf' is no time to play"),
         (["demo", "--seconds", "soon"], "'soon' is no time to play"),
+        (["bench", "--seconds", "inf"], "'inf' is no time to measure; give seconds above 0"),
+        (["bench", "--policy", "lifo"], "invalid choice: 'lifo'"),
         (["demo", "--seed", "x"], "invalid int value: 'x'"),
     ],
 )

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError
 from typing import TYPE_CHECKING, Final, Protocol
 
 import rwlocks
-from rwlocks.cli import demo, doctor, status, unlink
+from rwlocks.cli import bench, demo, doctor, status, unlink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,13 @@ class Command(Protocol):
         ...
 
 
-COMMANDS: Final[dict[str, Command]] = {"status": status, "unlink": unlink, "doctor": doctor, "demo": demo}
+COMMANDS: Final[dict[str, Command]] = {
+    "status": status,
+    "unlink": unlink,
+    "doctor": doctor,
+    "bench": bench,
+    "demo": demo,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
