@@ -54,9 +54,9 @@ SUITES: Final = [
         "tests",
         51,
         {
-            "test_rwlock.py::test_ctor_loop_*": "asks a private attribute for the loop, which our lock has none of",
-            "test_rwlock.py::test_ctor_noloop_*": "asks a private attribute for the loop, which our lock has none of",
-            "test_rwlock.py::test_*_ambiguous_loops[[]*]": "binds a free lock to a loop (D9), by a private attribute",
+            "test_rwlock::test_ctor_loop_*": "asks a private attribute for the loop, which our lock has none of",
+            "test_rwlock::test_ctor_noloop_*": "asks a private attribute for the loop, which our lock has none of",
+            "test_rwlock::test_*_ambiguous_loops[[]*]": "binds a free lock to a loop (D9), by a private attribute",
         },
         ("-W", "error", "-o", "asyncio_mode=strict"),
         "README.rst",
@@ -70,8 +70,8 @@ SUITES: Final = [
         "tests",
         60,
         {
-            "test_multilock*.py::test_acquire_wait_when_exclusive[[]*]": "looks for the waiter in a private dict",
-            "test_multilock.py::test_acquire_wait_exclusive_when_locked[[]*]": "looks for the waiter in a private dict",
+            "test_multilock*::test_acquire_wait_when_exclusive[[]*]": "looks for the waiter in a private dict",
+            "test_multilock::test_acquire_wait_exclusive_when_locked[[]*]": "looks for the waiter in a private dict",
         },
         ("-o", "asyncio_mode=auto"),
         "README.md",
