@@ -105,7 +105,7 @@ class Counting(asyncio.SelectorEventLoop):
 
     steps = 0
 
-    def call_soon(  # type: ignore[override]  of what the base knows about its arguments nothing is of use here
+    def call_soon(  # type: ignore[override]  # the base knows more of its arguments than is of use here
         self, callback: Any, *arguments: Any, context: Any = None
     ) -> asyncio.Handle:
         self.steps += 1

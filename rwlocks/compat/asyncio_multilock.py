@@ -253,12 +253,13 @@ class MultiLock(_Lockable):
     """
 
     def __init__(self, *, policy: PolicyName | Policy = "reader-pref", strict: bool = False) -> None:
-        self.strict = strict
-        self._native = rwlocks.RWLock(policy, checkpoint="never")
-        self._told: dict[Event, Callable[[], bool]] = {}
-        # By handle; None for what keeps nobody out. A guard that is lost with the handle reports itself.
+        # By handle; None for what keeps nobody out. A guard that is lost with the handle reports itself. These come
+        # first, so that the finaliser of a lock refused for its policy finds them.
         self._given: dict[Hashable, ReadGuard | WriteGuard | None] = {}
         self._made: WeakKeyDictionary[Any, ReadGuard | WriteGuard | None] = WeakKeyDictionary()
+        self._told: dict[Event, Callable[[], bool]] = {}
+        self._native = rwlocks.RWLock(policy, checkpoint="never")
+        self.strict = strict
 
     @property
     def native(self) -> rwlocks.RWLock:
