@@ -245,14 +245,15 @@ def test_dependencies_are_what_the_code_imports() -> None:
         return {re.split(r"[^\w-]", each, maxsplit=1)[0] for each in requirements}
 
     needed = names(project["dependencies"])
-    offered = needed | names(project["optional-dependencies"]["demo"])
+    extras = project["optional-dependencies"]
+    offered = needed | names(extras["demo"]) | names(extras["migrate"])
     foreign = [
         each
         for module in MODULES
         for each in IMPORTS[module]
         if not each.part and each.root not in sys.stdlib_module_names
     ]
-    complaints((e for e in foreign if e.root not in offered), "neither a dependency nor in [demo]")
+    complaints((e for e in foreign if e.root not in offered), "neither a dependency nor in [demo] or [migrate]")
     unused = needed - {each.root for each in foreign} - COMPILED
     assert not unused, f"nothing imports {sorted(unused)}: no dependency then"
 

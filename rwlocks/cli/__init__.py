@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError
 from typing import TYPE_CHECKING, Final, Protocol
 
 import rwlocks
-from rwlocks.cli import bench, demo, doctor, status, unlink
+from rwlocks.cli import bench, demo, doctor, migrate, status, unlink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +45,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "doctor": doctor,
     "bench": bench,
     "demo": demo,
+    "migrate": migrate,
 }
 
 
