@@ -119,7 +119,7 @@ def test_a_reader_may_read_again_while_a_writer_waits() -> None:
     with ThreadPoolExecutor(1) as pool:
         with lock.read_lock():
             writing = pool.submit(_writes, lock)
-            wait_until_parked(lock._lock, 1)
+            wait_until_parked(lock.native, 1)
             assert lock.has_pending_writers
             with lock.read_lock():
                 assert not writing.done()
@@ -138,8 +138,8 @@ def test_writers_go_first_unless_a_policy_says_otherwise(policy: Any, order: str
     with ThreadPoolExecutor(2) as pool, lock.write_lock():
         for n, side in enumerate("rw", start=1):
             pool.submit(visit, side)
-            wait_until_parked(lock._lock, n)
-        wait_until_spent(lock._lock)
+            wait_until_parked(lock.native, n)
+        wait_until_spent(lock.native)
     assert "".join(seen) == order
 
 
@@ -154,7 +154,7 @@ def test_a_waiting_writer_is_one_unless_pending_ones_do_not_count() -> None:
     with ThreadPoolExecutor(1) as pool:
         with lock.read_lock():
             writing = pool.submit(write)
-            wait_until_parked(lock._lock, 1)
+            wait_until_parked(lock.native, 1)
             me.name = "writer"
             assert (lock.is_writer(), lock.is_writer(check_pending=False), lock.is_reader()) == (True, False, False)
             with pytest.raises(NotHeldError):
@@ -202,7 +202,7 @@ def _interrupt_whoever_waits() -> None:
                 assert done.wait(SOON)
 
         def strike(lock: ReaderWriterLock = lock, interrupt: Interrupt = interrupt) -> None:
-            wait_until_parked(lock._lock, 1)
+            wait_until_parked(lock.native, 1)
             interrupt.strike()
 
         with ThreadPoolExecutor(2) as pool:

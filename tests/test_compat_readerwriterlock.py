@@ -38,7 +38,7 @@ def async_lock(name: str, **options: Any) -> Any:
 
 
 def native(lock: Any) -> RWLock:
-    inside: RWLock = lock._lock
+    inside: RWLock = lock.native
     return inside
 
 

@@ -7,7 +7,7 @@
     ==================================================  ==========================================================
     ``ReaderWriterLock(condition_cls,``                 ``RWLock("writer-pref")`` that its owner may enter again; the
     ``current_thread_functor)``                         first argument is taken and not used
-    ``policy=``                                         new: another policy
+    ``policy=``, ``native``                             new: another policy; the lock underneath
     ``read_lock()``, ``write_lock()``                   context managers, which give the lock
     ``acquire_read_lock()``, ``release_read_lock()``    one by one, in the same thread; each gives None
     ``acquire_write_lock()``, ``release_write_lock()``

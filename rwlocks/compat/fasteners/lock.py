@@ -74,6 +74,11 @@ class ReaderWriterLock:
     # -- looking -----------------------------------------------------------------------------------------------
 
     @property
+    def native(self) -> RWLock:
+        """The lock underneath, for all that this one cannot do."""
+        return self._lock
+
+    @property
     def has_pending_writers(self) -> bool:
         """Whether somebody waits to write."""
         return self._lock.statistics().waiting_writers > 0

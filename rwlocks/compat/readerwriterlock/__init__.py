@@ -10,7 +10,7 @@
     ``rwlock.RWLockFair``, ``RWLockFairD``      ``RWLock("fifo")``
     ``lock_factory=``, ``time_source=``         taken and not used: nothing here is made of other locks, and timeouts
                                                 are those of the monotonic clock
-    ``policy=``                                 new: another policy than that of the class
+    ``policy=``, ``native``                     new: another policy than that of the class; the lock underneath
     ``gen_rlock()``, ``gen_wlock()``            a new handle, with the methods of `threading.Lock`; any thread may
                                                 release it
     ``handle.downgrade()``                      of the writers of a ``D`` class: a reader's handle; this one is free

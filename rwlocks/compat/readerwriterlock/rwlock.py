@@ -198,6 +198,11 @@ class _Lock:
     ) -> None:
         self._lock = RWLock(self._policy if policy is None else policy)
 
+    @property
+    def native(self) -> RWLock:
+        """The lock underneath, for all that this one cannot do."""
+        return self._lock
+
     def gen_rlock(self) -> _Reader:
         """A new handle to read."""
         return _Reader(self._lock)
