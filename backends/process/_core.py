@@ -129,6 +129,12 @@ class Request(NamedTuple):
     poked: bool
     spent: bool
     arrival: int
+    base: Mode | None
+    """The mode to go back to, while it upgrades or is upgraded."""
+    abandoned: bool
+    """Holds, and its process has said that nobody can release it."""
+    token: int
+    """Tells it from all other requests of this segment, ever; that of its `Hold`."""
 
 
 class Snapshot(NamedTuple):
@@ -707,7 +713,7 @@ def _rank(request: Request) -> tuple[bool, int]:
 
 
 def _seen(record: Record, now: int) -> Request:
-    word, pid, _slot, owner, arrival, wanted, _patience, since, delivered, _bell = record
+    word, pid, _slot, owner, arrival, wanted, _patience, since, delivered, _bell, abandoned, token = record
     held = word & _STATE == _HELD
     pending = bool(word & _PENDING)
     begun = wanted if pending or not held else since
@@ -722,6 +728,9 @@ def _seen(record: Record, now: int) -> Request:
         poked=bool(word & _POKED),
         spent=bool(word & _SPENT),
         arrival=arrival,
+        base=_MODES.get(word >> 4 & 3),
+        abandoned=held and abandoned,
+        token=token,
     )
 
 

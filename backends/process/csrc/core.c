@@ -85,6 +85,7 @@ uint32_t rwl_prepare(struct rwl_event *event, uint32_t mode, int64_t patience, u
     record->owner = owner;
     record->bell = bell;
     atomic_store_explicit(&record->delivered, 1, memory_order_relaxed);
+    atomic_store_explicit(&record->abandoned, 0, memory_order_relaxed);
     cache(event)->free = record->place.after;
     RWL_FAULT();
     record->place.before = record->place.after = RWL_NIL;
@@ -583,3 +584,5 @@ void rwl_look(struct rwl_event *event) {
         serve(event, false);
     }
 }
+
+bool rwl_admits(struct rwl_event *event, uint32_t mode) { return admits(event, mode); }

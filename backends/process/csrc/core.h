@@ -112,6 +112,9 @@ void rwl_serve(struct rwl_event *event);
 /* Only what is due, and whoever can never run again. */
 void rwl_look(struct rwl_event *event);
 
+/* Whether a newcomer would be let in at this time; no event. */
+bool rwl_admits(struct rwl_event *event, uint32_t mode);
+
 /* -- after a death inside the gate -------------------------------------------------------------------------------- */
 
 /* Make every cache again from the records. Idempotent; false if the records contradict each other. */

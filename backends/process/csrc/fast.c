@@ -251,6 +251,54 @@ ON_TOKEN_AND_NUMBER(upgrade, rwl_lock_upgrade, bool)
 ON_TOKEN_AND_NUMBER(withdraw_upgrade, rwl_lock_withdraw_upgrade, int)
 ON_TOKEN_AND_NUMBER(probe, rwl_lock_probe, bool)
 
+/* admits(mode): the answer. */
+static PyObject *context_admits(PyObject *self, PyObject *const *args, Py_ssize_t given) {
+    if (!enough(given, 1)) {
+        return NULL;
+    }
+    long mode = PyLong_AsLong(args[0]);
+    if (mode == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    return answer(rwl_lock_admits(context_of(self), RWL_TRY, (uint32_t)mode));
+}
+
+/* count(how): the answer. */
+static PyObject *context_count(PyObject *self, PyObject *const *args, Py_ssize_t given) {
+    if (!enough(given, 1)) {
+        return NULL;
+    }
+    long how = PyLong_AsLong(args[0]);
+    if (how == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    return answer(rwl_lock_count(context_of(self), RWL_TRY, (int)how));
+}
+
+/* abandon(token): the hold is nobody's to release any more. */
+static PyObject *context_abandon(PyObject *self, PyObject *const *args, Py_ssize_t given) {
+    uint64_t token;
+    if (!token_from(args, given, 1, &token)) {
+        return NULL;
+    }
+    rwl_lock_abandon(context_of(self), token);
+    Py_RETURN_NONE;
+}
+
+static PyObject *context_abandoned(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return PyBool_FromLong(rwl_lock_abandoned(context_of(self)));
+}
+
+/* counts(): (readers, upgradable, writer, waiting); of no one moment if somebody is inside the gate; or an error's number. */
+static PyObject *context_counts(PyObject *self, PyObject *unused) {
+    (void)unused;
+    struct rwl_counts counts;
+    int code = rwl_lock_counts(context_of(self), RWL_TRY, &counts);
+    return code < 0 ? answer(code)
+                    : Py_BuildValue("IIII", counts.readers, counts.upgradable, counts.writer, counts.waiting);
+}
+
 static PyObject *context_mark_consistent(PyObject *self, PyObject *unused) {
     (void)unused;
     return answer(rwl_lock_mark_consistent(context_of(self), RWL_TRY));
@@ -356,12 +404,15 @@ static PyObject *context_config(PyObject *self, PyObject *unused) {
     return config_dict(&config);
 }
 
-static PyObject *record_tuple(const struct rwl_record *record, uint32_t pid) {
-    return Py_BuildValue("IIIKKLLLOI", rwl_load(record), pid, record->slot, (unsigned long long)record->owner,
+static PyObject *record_tuple(const struct rwl_record *record, uint32_t pid, uint32_t index) {
+    uint64_t serial = atomic_load_explicit(&record->serial, memory_order_relaxed);
+    return Py_BuildValue("IIIKKLLLOIOK", rwl_load(record), pid, record->slot, (unsigned long long)record->owner,
                          (unsigned long long)record->arrival, (long long)record->wanted, (long long)record->patience,
                          (long long)record->since,
                          atomic_load_explicit(&record->delivered, memory_order_relaxed) ? Py_True : Py_False,
-                         record->bell);
+                         record->bell,
+                         atomic_load_explicit(&record->abandoned, memory_order_relaxed) ? Py_True : Py_False,
+                         (unsigned long long)rwl_token(index, serial));
 }
 
 static PyObject *snapshot_tuple(const struct rwl_view *view, const struct rwl_state *state,
@@ -373,7 +424,7 @@ static PyObject *snapshot_tuple(const struct rwl_view *view, const struct rwl_st
             continue;
         }
         uint32_t pid = record->slot < view->max_processes ? view->slots[record->slot].pid : 0;
-        PyObject *one = record_tuple(record, pid);
+        PyObject *one = record_tuple(record, pid, index);
         if (one == NULL || PyList_Append(list, one) != 0) {
             Py_CLEAR(list);
         }
@@ -391,7 +442,8 @@ static PyObject *snapshot_tuple(const struct rwl_view *view, const struct rwl_st
 }
 
 /* (now, writer_died, epoch, acquisitions, contended, timeouts, cancellations, longest_wait, repairs, reaped, records),
- * or an answer's number. A record: (word, pid, slot, owner, arrival, wanted, patience, since, delivered, bell). */
+ * or an answer's number. A record: (word, pid, slot, owner, arrival, wanted, patience, since, delivered, bell,
+ * abandoned, token). */
 static PyObject *context_snapshot(PyObject *self, PyObject *unused) {
     (void)unused;
     uint32_t max_holds = ((ContextObject *)self)->max_holds;
@@ -498,6 +550,11 @@ static PyMethodDef context_methods[] = {
     FAST(upgrade),
     FAST(withdraw_upgrade),
     FAST(probe),
+    FAST(admits),
+    FAST(count),
+    FAST(abandon),
+    PLAIN(abandoned),
+    PLAIN(counts),
     PLAIN(mark_consistent),
     PLAIN(detach),
     PLAIN(recovered),

@@ -9,7 +9,7 @@ static const uint32_t fields[] = {
     FIELD(rwl_record, word), FIELD(rwl_record, grant), FIELD(rwl_record, slot), FIELD(rwl_record, generation),
     FIELD(rwl_record, serial), FIELD(rwl_record, arrival), FIELD(rwl_record, wanted), FIELD(rwl_record, patience),
     FIELD(rwl_record, since), FIELD(rwl_record, owner), FIELD(rwl_record, place), FIELD(rwl_record, timer),
-    FIELD(rwl_record, bell), FIELD(rwl_record, delivered),
+    FIELD(rwl_record, bell), FIELD(rwl_record, delivered), FIELD(rwl_record, abandoned),
     FIELD(rwl_slot, generation), FIELD(rwl_slot, state), FIELD(rwl_slot, pid), FIELD(rwl_slot, uid),
     FIELD(rwl_slot, pid_namespace), FIELD(rwl_slot, start_time),
     FIELD(rwl_header, layout_hash), FIELD(rwl_header, total_size), FIELD(rwl_header, instance),
@@ -27,7 +27,7 @@ static const uint32_t fields[] = {
     FIELD(rwl_cache, readers), FIELD(rwl_cache, upgradable), FIELD(rwl_cache, upgrading), FIELD(rwl_cache, writer),
     FIELD(rwl_cache, contended), FIELD(rwl_cache, free), FIELD(rwl_cache, waiting), FIELD(rwl_cache, young),
     FIELD(rwl_state, gate), FIELD(rwl_state, passes), FIELD(rwl_state, dirty), FIELD(rwl_state, facts),
-    FIELD(rwl_state, cache), FIELD(rwl_state, totals),
+    FIELD(rwl_state, cache), FIELD(rwl_state, abandoned), FIELD(rwl_state, totals),
     sizeof(struct rwl_record), sizeof(struct rwl_slot), RWL_STATE_OFFSET, RWL_SLOTS_OFFSET,
     RWL_WORD_KNOWN, RWL_WORD_PENDING, RWL_WORD_POKED, RWL_WORD_SPENT, RWL_WORD_LOST,
 };

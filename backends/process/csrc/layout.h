@@ -88,7 +88,8 @@ struct rwl_record {
     struct rwl_links timer;  /* cache: among the young, by the time at which their patience ends */
     uint32_t bell;           /* number of the event-loop bell of its process to ring; 0: a thread sleeps on `grant` */
     _Atomic uint32_t delivered;
-    uint32_t reserved[10];
+    _Atomic uint32_t abandoned; /* 1 once nobody can release this hold any more, by its process's own account */
+    uint32_t reserved[9];
 };
 
 /* One attached process. Whoever has the file lock on byte `RWL_LIVE_BYTE + index` owns the slot; the kernel gives that
@@ -179,7 +180,8 @@ struct rwl_state {
     struct rwl_facts facts;
     uint8_t own_line_too[16];
     struct rwl_cache cache;
-    uint8_t reserved[40];
+    _Atomic uint32_t abandoned; /* 1 while some hold may be abandoned: a hint to look at the records */
+    uint8_t reserved[36];
     struct rwl_totals totals;
     uint8_t reserved_end[8];
 };

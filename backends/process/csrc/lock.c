@@ -125,6 +125,46 @@ static uint32_t mode_of(struct rwl_context *context, uint32_t index) {
     return rwl_word_mode(rwl_load(&context->view.records[index]));
 }
 
+/* What an operation may ask of its record. */
+static bool is_any(struct rwl_context *context, uint32_t index) {
+    (void)context;
+    (void)index;
+    return true;
+}
+
+static bool is_settled(struct rwl_context *context, uint32_t index) {
+    return holds(context, index) && !pending(context, index);
+}
+
+static bool can_downgrade(struct rwl_context *context, uint32_t index) {
+    return holds(context, index) && mode_of(context, index) != RWL_READ;
+}
+
+static bool can_upgrade(struct rwl_context *context, uint32_t index) {
+    return is_settled(context, index) && mode_of(context, index) != RWL_WRITE;
+}
+
+/* RWL_GRANTED: inside, with the record of the token. Otherwise the answer, and outside. */
+static int enter_at(struct rwl_event *event, struct rwl_context *context, enum rwl_door door, uint64_t token,
+                    bool (*fits)(struct rwl_context *, uint32_t), uint32_t *index) {
+    int answer = enter(event, context, door);
+    if (answer != RWL_GRANTED) {
+        return answer;
+    }
+    *index = find(context, token);
+    return *index != RWL_NIL && fits(context, *index) ? RWL_GRANTED : leave(event, context, RWL_E_NOT_HELD);
+}
+
+/* The same, and what time it is. */
+static int enter_now_at(struct rwl_event *event, struct rwl_context *context, enum rwl_door door, uint64_t token,
+                        bool (*fits)(struct rwl_context *, uint32_t), uint32_t *index) {
+    int answer = enter_at(event, context, door, token, fits, index);
+    if (answer == RWL_GRANTED) {
+        event->now = rwl_now();
+    }
+    return answer;
+}
+
 /* -- the dead ----------------------------------------------------------------------------------------------------- */
 
 static void bury(struct rwl_event *event, uint32_t slot, uint32_t generation) {
@@ -365,15 +405,30 @@ int rwl_lock_request(struct rwl_context *context, enum rwl_door door, const stru
     return leave(&event, context, answer);
 }
 
-int rwl_lock_release(struct rwl_context *context, enum rwl_door door, uint64_t token) {
+int rwl_lock_admits(struct rwl_context *context, enum rwl_door door, uint32_t mode) {
     struct rwl_event event;
+    if (mode < RWL_READ || mode > RWL_WRITE) {
+        return RWL_E_USAGE;
+    }
     int answer = enter(&event, context, door);
     if (answer != RWL_GRANTED) {
         return answer;
     }
-    uint32_t index = find(context, token);
-    if (index == RWL_NIL || !holds(context, index) || pending(context, index)) {
-        return leave(&event, context, RWL_E_NOT_HELD);
+    event.now = rwl_now();
+    rwl_look(&event);
+    bool admitted = rwl_admits(&event, mode);
+    if (!admitted && probe_all(&event, false, false)) { /* refused on account of the dead */
+        admitted = rwl_admits(&event, mode);
+    }
+    return leave(&event, context, admitted ? RWL_GRANTED : RWL_REFUSED);
+}
+
+int rwl_lock_release(struct rwl_context *context, enum rwl_door door, uint64_t token) {
+    struct rwl_event event;
+    uint32_t index;
+    int answer = enter_at(&event, context, door, token, is_settled, &index);
+    if (answer != RWL_GRANTED) {
+        return answer;
     }
     if (!rwl_leave_idle(&event, index)) {
         event.now = rwl_now();
@@ -391,17 +446,23 @@ static void count_end(struct rwl_context *context, int how) {
     }
 }
 
-int rwl_lock_withdraw(struct rwl_context *context, enum rwl_door door, uint64_t token, int how) {
+int rwl_lock_count(struct rwl_context *context, enum rwl_door door, int how) {
     struct rwl_event event;
     int answer = enter(&event, context, door);
     if (answer != RWL_GRANTED) {
         return answer;
     }
-    uint32_t index = find(context, token);
-    if (index == RWL_NIL) {
-        return leave(&event, context, RWL_E_NOT_HELD);
+    count_end(context, how);
+    return leave(&event, context, RWL_DONE);
+}
+
+int rwl_lock_withdraw(struct rwl_context *context, enum rwl_door door, uint64_t token, int how) {
+    struct rwl_event event;
+    uint32_t index;
+    int answer = enter_now_at(&event, context, door, token, is_any, &index);
+    if (answer != RWL_GRANTED) {
+        return answer;
     }
-    event.now = rwl_now();
     rwl_withdraw(&event, index);
     count_end(context, how);
     return leave(&event, context, RWL_DONE);
@@ -409,30 +470,22 @@ int rwl_lock_withdraw(struct rwl_context *context, enum rwl_door door, uint64_t 
 
 int rwl_lock_downgrade(struct rwl_context *context, enum rwl_door door, uint64_t token) {
     struct rwl_event event;
-    int answer = enter(&event, context, door);
+    uint32_t index;
+    int answer = enter_now_at(&event, context, door, token, can_downgrade, &index);
     if (answer != RWL_GRANTED) {
         return answer;
     }
-    uint32_t index = find(context, token);
-    if (index == RWL_NIL || !holds(context, index) || mode_of(context, index) == RWL_READ) {
-        return leave(&event, context, RWL_E_NOT_HELD);
-    }
-    event.now = rwl_now();
     rwl_downgrade(&event, index);
     return leave(&event, context, RWL_DONE);
 }
 
 int rwl_lock_upgrade(struct rwl_context *context, enum rwl_door door, uint64_t token, bool wait) {
     struct rwl_event event;
-    int answer = enter(&event, context, door);
+    uint32_t index;
+    int answer = enter_now_at(&event, context, door, token, can_upgrade, &index);
     if (answer != RWL_GRANTED) {
         return answer;
     }
-    uint32_t index = find(context, token);
-    if (index == RWL_NIL || !holds(context, index) || mode_of(context, index) == RWL_WRITE || pending(context, index)) {
-        return leave(&event, context, RWL_E_NOT_HELD);
-    }
-    event.now = rwl_now();
     answer = rwl_upgrade(&event, index, wait);
     if ((answer == RWL_REFUSED || answer == RWL_CONFLICT) && probe_all(&event, false, false)) {
         answer = rwl_upgrade(&event, index, wait);
@@ -442,15 +495,11 @@ int rwl_lock_upgrade(struct rwl_context *context, enum rwl_door door, uint64_t t
 
 int rwl_lock_withdraw_upgrade(struct rwl_context *context, enum rwl_door door, uint64_t token, int how) {
     struct rwl_event event;
-    int answer = enter(&event, context, door);
+    uint32_t index;
+    int answer = enter_now_at(&event, context, door, token, holds, &index);
     if (answer != RWL_GRANTED) {
         return answer;
     }
-    uint32_t index = find(context, token);
-    if (index == RWL_NIL || !holds(context, index)) {
-        return leave(&event, context, RWL_E_NOT_HELD);
-    }
-    event.now = rwl_now();
     rwl_withdraw_upgrade(&event, index);
     count_end(context, how);
     return leave(&event, context, RWL_DONE);
@@ -480,15 +529,11 @@ int rwl_lock_resume(struct rwl_context *context, enum rwl_door door, uint64_t to
     if (seen != RWL_REFUSED) {
         return seen;
     }
-    int answer = enter(&event, context, door);
+    uint32_t index;
+    int answer = enter_now_at(&event, context, door, token, is_any, &index);
     if (answer != RWL_GRANTED) {
         return answer;
     }
-    uint32_t index = find(context, token);
-    if (index == RWL_NIL) {
-        return leave(&event, context, RWL_E_NOT_HELD);
-    }
-    event.now = rwl_now();
     rwl_claim(&event, index);
     seen = look(context, token);
     return leave(&event, context, seen == RWL_REFUSED ? RWL_WAITS : seen);
@@ -496,15 +541,11 @@ int rwl_lock_resume(struct rwl_context *context, enum rwl_door door, uint64_t to
 
 int rwl_lock_expire(struct rwl_context *context, enum rwl_door door, uint64_t token) {
     struct rwl_event event;
-    int answer = enter(&event, context, door);
+    uint32_t index;
+    int answer = enter_now_at(&event, context, door, token, is_any, &index);
     if (answer != RWL_GRANTED) {
         return answer;
     }
-    uint32_t index = find(context, token);
-    if (index == RWL_NIL) {
-        return leave(&event, context, RWL_E_NOT_HELD);
-    }
-    event.now = rwl_now();
     rwl_claim(&event, index);
     answer = look(context, token);
     if (answer != RWL_GRANTED) {
@@ -521,15 +562,11 @@ int rwl_lock_expire(struct rwl_context *context, enum rwl_door door, uint64_t to
 
 int rwl_lock_probe(struct rwl_context *context, enum rwl_door door, uint64_t token, bool thorough) {
     struct rwl_event event;
-    int answer = enter(&event, context, door);
+    uint32_t index;
+    int answer = enter_now_at(&event, context, door, token, is_any, &index);
     if (answer != RWL_GRANTED) {
         return answer;
     }
-    uint32_t index = find(context, token);
-    if (index == RWL_NIL) {
-        return leave(&event, context, RWL_E_NOT_HELD);
-    }
-    event.now = rwl_now();
     if (thorough && !mend(&event, context)) {
         return leave(&event, context, RWL_E_CORRUPT);
     }
@@ -572,6 +609,58 @@ int rwl_lock_mark_consistent(struct rwl_context *context, enum rwl_door door) {
     return leave(&event, context, RWL_DONE);
 }
 
+void rwl_lock_abandon(struct rwl_context *context, uint64_t token) {
+    if (atomic_load_explicit(&context->attached, memory_order_acquire) != 1) {
+        return;
+    }
+    uint32_t index = find(context, token);
+    if (index != RWL_NIL) {
+        atomic_store_explicit(&context->view.records[index].abandoned, 1, memory_order_seq_cst);
+        atomic_store_explicit(&context->view.state->abandoned, 1, memory_order_seq_cst);
+    }
+}
+
+bool rwl_lock_abandoned(const struct rwl_context *context) {
+    return atomic_load_explicit(&context->attached, memory_order_acquire) == 1 &&
+           atomic_load_explicit(&context->view.state->abandoned, memory_order_relaxed) != 0;
+}
+
+/* The hint is cleared first, so that a hold abandoned meanwhile is seen here, or sets it again. */
+static void renew_hint(struct rwl_context *context) {
+    _Atomic uint32_t *hint = &context->view.state->abandoned;
+    if (atomic_load_explicit(hint, memory_order_relaxed) == 0) {
+        return;
+    }
+    atomic_store_explicit(hint, 0, memory_order_seq_cst);
+    for (uint32_t index = 0; index < context->view.max_holds; index++) {
+        if (holds(context, index) &&
+            atomic_load_explicit(&context->view.records[index].abandoned, memory_order_seq_cst) != 0) {
+            atomic_store_explicit(hint, 1, memory_order_relaxed);
+        }
+    }
+}
+
+/* Without the gate the four may be of different moments. */
+static void count_now(const struct rwl_context *context, struct rwl_counts *counts) {
+    const struct rwl_cache *cache = &context->view.state->cache;
+    counts->readers = cache->readers;
+    counts->upgradable = cache->upgradable != RWL_NIL;
+    counts->writer = cache->writer != RWL_NIL;
+    counts->waiting = cache->contended;
+}
+
+int rwl_lock_counts(struct rwl_context *context, enum rwl_door door, struct rwl_counts *counts) {
+    struct rwl_event event;
+    int answer = enter(&event, context, door);
+    if (answer == RWL_GRANTED) {
+        count_now(context, counts);
+        answer = leave(&event, context, RWL_DONE);
+    } else if (answer == RWL_BUSY) {
+        count_now(context, counts);
+    }
+    return answer;
+}
+
 int rwl_lock_snapshot(struct rwl_context *context, enum rwl_door door, struct rwl_state *state,
                       struct rwl_record *records) {
     struct rwl_event event;
@@ -579,6 +668,7 @@ int rwl_lock_snapshot(struct rwl_context *context, enum rwl_door door, struct rw
     if (answer != RWL_GRANTED) {
         return answer;
     }
+    renew_hint(context);
     memcpy(state, context->view.state, sizeof *state);
     memcpy(records, context->view.records, context->view.max_holds * sizeof *records);
     event.now = rwl_now();

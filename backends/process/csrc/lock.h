@@ -58,6 +58,10 @@ int rwl_detach(struct rwl_context *context, enum rwl_door door);
 
 /* All return RWL_BUSY if the gate could not be had, RWL_E_DETACHED in a forked child, RWL_E_CORRUPT for nonsense. */
 int rwl_lock_request(struct rwl_context *context, enum rwl_door door, const struct rwl_wish *wish, uint64_t *token);
+
+/* Whether a newcomer would be let in now: RWL_GRANTED or RWL_REFUSED. */
+int rwl_lock_admits(struct rwl_context *context, enum rwl_door door, uint32_t mode);
+
 int rwl_lock_release(struct rwl_context *context, enum rwl_door door, uint64_t token);
 int rwl_lock_withdraw(struct rwl_context *context, enum rwl_door door, uint64_t token, int how);
 int rwl_lock_downgrade(struct rwl_context *context, enum rwl_door door, uint64_t token);
@@ -75,6 +79,26 @@ int rwl_lock_probe(struct rwl_context *context, enum rwl_door door, uint64_t tok
 
 /* Sleep until granted (RWL_GRANTED), `until` at most (RWL_EXPIRED), or for no longer than the cap (RWL_WAITS: call again). */
 int rwl_lock_wait(struct rwl_context *context, uint64_t token, int64_t until, bool thorough);
+
+/* Put the end of a request that never came to wait on record: RWL_TIMED or RWL_CANCELLED. */
+int rwl_lock_count(struct rwl_context *context, enum rwl_door door, int how);
+
+/* Say of a hold of this process that nobody can release it any more. Takes no gate: a finaliser may call it anywhere. */
+void rwl_lock_abandon(struct rwl_context *context, uint64_t token);
+
+/* Whether some hold, of whatever process, may be abandoned. Looks without the gate. */
+bool rwl_lock_abandoned(const struct rwl_context *context);
+
+/* How many hold and wait. */
+struct rwl_counts {
+    uint32_t readers;
+    uint32_t upgradable;
+    uint32_t writer;
+    uint32_t waiting;
+};
+
+/* Also filled in if the answer is RWL_BUSY: then they are of no one moment. */
+int rwl_lock_counts(struct rwl_context *context, enum rwl_door door, struct rwl_counts *counts);
 
 int rwl_lock_mark_consistent(struct rwl_context *context, enum rwl_door door);
 
