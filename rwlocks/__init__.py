@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from rwlocks._all import AcquireAll, acquire_all
 from rwlocks._errors import (
     AbandonedHoldWarning,
     BackendUnavailable,
     DeadlockError,
     GuardStateError,
+    LockClosed,
     LockTimeout,
     NotHeldError,
+    SegmentError,
+    SegmentFull,
     UpgradeConflict,
+    WriterDied,
 )
 from rwlocks._events import LockEvent, set_observer
 from rwlocks._features import Features, features
@@ -25,6 +32,11 @@ from rwlocks._views import View
 from rwlocks._watch import Watch
 from rwlocks.policies import Fifo, PhaseFair, Policy, ReaderPreference, WriterPreference
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rwlocks._process import ProcessRWLock
+
 __all__ = [
     "AbandonedHoldWarning",
     "AcquireAll",
@@ -38,6 +50,7 @@ __all__ = [
     "Fifo",
     "GuardStateError",
     "Holder",
+    "LockClosed",
     "LockEvent",
     "LockStatistics",
     "LockTimeout",
@@ -46,10 +59,13 @@ __all__ = [
     "NotHeldError",
     "PhaseFair",
     "Policy",
+    "ProcessRWLock",
     "RWLock",
     "ReadGuard",
     "ReadWriteLock",
     "ReaderPreference",
+    "SegmentError",
+    "SegmentFull",
     "SyncBackend",
     "UpgradableGuard",
     "Upgrade",
@@ -58,6 +74,7 @@ __all__ = [
     "Waiter",
     "Watch",
     "WriteGuard",
+    "WriterDied",
     "WriterPreference",
     "acquire_all",
     "deadlocks",
@@ -72,7 +89,12 @@ except BackendUnavailable:
     pass
 
 
-def __getattr__(name: str) -> str:
+def __getattr__(name: str) -> Any:
+    if name == "ProcessRWLock":
+        # Found by name, so that programs without processes load nothing of it.
+        lock = import_module("rwlocks._process").ProcessRWLock
+        globals()[name] = lock
+        return lock
     if name == "__version__":
         from importlib.metadata import version
 

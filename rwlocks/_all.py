@@ -19,7 +19,7 @@ from rwlocks._acquire import in_seconds
 from rwlocks._errors import GuardStateError, LockTimeout, NotHeldError
 from rwlocks._guards import OWN_TIMEOUT, _Default
 from rwlocks._owners import current
-from rwlocks._ticket import State, Ticket
+from rwlocks._ticket import State
 from rwlocks._types import Mode
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from rwlocks._monitor import Seat
     from rwlocks._ports import AsyncBackend, SyncBackend
+    from rwlocks._ticket import Ticket
 
 __all__ = ["AcquireAll", "acquire_all"]
 
@@ -42,6 +43,11 @@ _DOUBLINGS: Final = 6
 
 class Core(Protocol):
     """The inside of a lock. Two that compare equal are the same lock."""
+
+    @property
+    def new_ticket(self) -> Callable[[Mode, Any, Any], Ticket]:
+        """Makes a request: mode, thread, task."""
+        ...
 
     def now(self) -> float:
         """The time by which this lock measures ages and the timeouts of threads, in seconds."""
@@ -371,7 +377,8 @@ class _Attempt:
             guard._core.refuse_nested(self._new_ticket(n))
 
     def _new_ticket(self, n: int) -> Ticket:
-        return Ticket(self._guards[n].wanted, self._thread, self._task)
+        guard = self._guards[n]
+        return guard._core.new_ticket(guard.wanted, self._thread, self._task)
 
     def _left(self) -> float | None:
         return None if self._timeout is None else self._started + self._timeout - self._now()

@@ -40,6 +40,9 @@ DONE: Final = State.DONE
 class LockCore:
     """The inside of one `RWLock`. Timeouts are in seconds; None waits for ever."""
 
+    new_ticket = Ticket
+    """What a request is made of."""
+
     __slots__ = ("_only_async", "_only_sync", "checkpoint", "entry", "lock", "monitor", "only", "policy", "upgrading")
 
     def __init__(
@@ -314,11 +317,7 @@ class LockCore:
         only = self._only_async
         if only is not None and only.running():
             return only
-        running = _runtimes.running()
-        if running is None:
-            raise RuntimeError(
-                "no task of a known event loop runs here; use 'async with' inside asyncio or trio, and 'with' elsewhere"
-            )
+        running = _runtimes.expect_running()
         if self.only is not None and may_wait:
             raise self._excluded(f"a task of {running.name!r}")
         return running

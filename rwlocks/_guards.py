@@ -74,7 +74,10 @@ class Guard:
 
     @property
     def recovered(self) -> bool:
-        """Whether a writer was cut off (by a fork) and its data may be half written; until `RWLock.mark_consistent`."""
+        """Whether a writer was cut off, so that the data may be half written; until ``lock.mark_consistent()``.
+
+        Of an `RWLock` by a fork, of a `ProcessRWLock` by the death of its process.
+        """
         return self._core.monitor.recovered
 
     def acquire(self, timeout: SupportsFloat | _Default | None = OWN_TIMEOUT) -> Self:
@@ -327,7 +330,9 @@ class Upgrade:
 
     def _leave(self) -> None:
         ticket = self._ticket
-        if ticket is not None and ticket.state is State.HELD and ticket.base is None:
+        if ticket is not None and ticket.inherited:
+            self._ticket = None  # It is for the parent process to end it.
+        elif ticket is not None and ticket.state is State.HELD and ticket.base is None:
             self._ticket = None  # A downgrade inside the block has ended the upgrade, and the hold goes on.
         else:
             self.release()

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from importlib.metadata import EntryPoint
 
-__all__ = ["backend_named", "blocking", "current_task", "known_backends", "loaded_backends", "running"]
+__all__ = [
+    "backend_named",
+    "blocking",
+    "current_task",
+    "expect_running",
+    "known_backends",
+    "loaded_backends",
+    "running",
+]
 
 ENTRY_POINTS: Final = "rwlocks.backends"
 
@@ -87,6 +95,16 @@ def running() -> AsyncBackend | None:
         if backend.running():
             return backend
     return None
+
+
+def expect_running() -> AsyncBackend:
+    """The runtime whose task runs on the calling thread. Raises RuntimeError if there is none."""
+    backend = running()
+    if backend is None:
+        raise RuntimeError(
+            "no task of a known event loop runs here; use 'async with' inside asyncio or trio, and 'with' elsewhere"
+        )
+    return backend
 
 
 def current_task() -> object | None:

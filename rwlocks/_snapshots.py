@@ -59,6 +59,7 @@ def holder(monitor: Monitor, ticket: Ticket, now: float) -> Holder:
         abandoned=ticket.abandoned,
         granted=not ticket.delivered,
         hold=ticket,
+        pid=ticket.pid,
     )
 
 
@@ -72,4 +73,5 @@ def _waiter(monitor: Monitor, ticket: Ticket, mode: Mode, now: float) -> Waiter:
         granted=False,
         poked=not pending and ticket.poked,
         spent=pending or now - ticket.wanted >= ticket.patience,
+        pid=ticket.pid,
     )

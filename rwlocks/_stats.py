@@ -25,6 +25,8 @@ class Holder(NamedTuple):
     """True from the grant until the owner has resumed; a busy event loop may take its time."""
     hold: object
     """Tells this hold from all others; for `RWLock.forget`."""
+    pid: int | None = None
+    """Process of the owner; None for a lock that lives in one process."""
 
     def __repr__(self) -> str:
         flags = ", abandoned" * self.abandoned + ", granted, not resumed" * self.granted
@@ -48,6 +50,8 @@ class Waiter(NamedTuple):
     """Told that the lock is free, and on its way to claim it."""
     spent: bool
     """Its patience has ended: no newcomer may overtake it any more."""
+    pid: int | None = None
+    """Process of the owner; None for a lock that lives in one process."""
 
 
 class LockStatistics(NamedTuple):
@@ -78,4 +82,9 @@ class LockStatistics(NamedTuple):
     longest_wait: float
     """Seconds that the longest wait has taken so far, whether it was granted or given up."""
     rounds: int
-    """Total of rounds in which an `acquire_all` was refused here, gave all back and queued here."""
+    """Total of rounds in which an `acquire_all` was refused here, gave all back and queued here; of a process lock,
+    those of this process."""
+    repairs: int = 0
+    """Total of times that a process died in the middle of a change, which was then mended; only of a process lock."""
+    deaths: int = 0
+    """Total of processes that were found dead with holds or requests, which were then dropped; only of a process lock."""

@@ -79,6 +79,12 @@ class Ticket:
     """The holds that are nested in this one."""
     detached: bool = False
     """Its owner has given it up, so that somebody else can release it."""
+    inherited: bool = False
+    """Whether it is that of the process from which this one was forked; only of a process lock."""
+    pid: int | None = None
+    """The process of its owner; only in a picture of a process lock."""
+    origin: Any = None
+    """A weak reference to what this ticket stands for, in a picture of a process lock."""
 
     # Set when the ticket first queues, or when its hold upgrades.
     wanted: float

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, final
 
 from rwlocks._errors import LockTimeout, NotHeldError
 from rwlocks._owners import current
-from rwlocks._ticket import State, Ticket
+from rwlocks._ticket import State
 from rwlocks._types import Mode
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from rwlocks._core import LockCore
+    from rwlocks._ticket import Ticket
 
 __all__ = ["View"]
 
@@ -72,6 +73,9 @@ class View:
 
     def release(self) -> None:
         """Give back one acquisition of this view. Raises NotHeldError (a RuntimeError) if it has none."""
+        self._give_back(leaving=False)
+
+    def _give_back(self, *, leaving: bool) -> None:
         while True:
             try:
                 hold = self._holds.pop()
@@ -79,6 +83,8 @@ class View:
                 raise NotHeldError(
                     f"release of unlocked {self!r}: it gives back only what was acquired through it"
                 ) from None
+            if leaving and hold.ticket is not None and hold.ticket.inherited:
+                return  # The block was entered in the process that this one was forked from, and is left there, too.
             try:
                 self._core.monitor.leave(hold)
             except NotHeldError:
@@ -99,7 +105,7 @@ class View:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.release()
+        self._give_back(leaving=True)
 
     async def __aenter__(self) -> bool:
         hold = _Hold()
@@ -113,7 +119,7 @@ class View:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.release()
+        self._give_back(leaving=True)
 
     def _is_owned(self) -> bool:
         # What `threading.Condition` asks of its lock before a wait. Its own way, a test acquisition, is fooled by those
@@ -128,7 +134,7 @@ class View:
         self._holds.clear()
 
     def _ownerless(self) -> Ticket:
-        ticket = Ticket(self._mode, current.thread)
+        ticket = self._core.new_ticket(self._mode, current.thread)
         ticket.owner = object()
         return ticket
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, SupportsFloat, final
+from typing import TYPE_CHECKING, ClassVar, SupportsFloat
 
 from rwlocks._acquire import in_seconds
 from rwlocks._errors import GuardStateError
@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 __all__ = ["Watch"]
 
 
-@final
 class Watch:
     """Set on entry if the mode can be had, and again whenever it becomes so; only its user clears it. Advice only.
 
-    Made by `RWLock.watch`; a context manager, sync and async, that watches until its block is left. Nobody takes part
+    Made by ``lock.watch(mode)``; a context manager, sync and async, that watches until its block is left. Nobody takes part
     in the queue by watching, and a watch that is set costs the lock nothing. For any number of threads and tasks.
     """
 
     __slots__ = ("_assumed", "_core", "_could", "_mode", "_set", "_sleepers", "_watching")
+
+    nap: ClassVar[float | None] = None
+    """Seconds after which whoever waits looks again; None if he is always told."""
 
     def __init__(self, core: LockCore, mode: Mode) -> None:
         self._core = core
@@ -40,7 +42,7 @@ class Watch:
     def is_set(self) -> bool:
         """Whether the mode could be had at some time since the last `clear`."""
         if not self._set and self._watching:
-            self._core.monitor.catch_up()
+            self._look()
         return self._set
 
     def clear(self) -> None:
@@ -54,7 +56,7 @@ class Watch:
 
         Raises GuardStateError if nobody watches: the block was not entered, or is left meanwhile.
         """
-        clock = self._core.monitor.clock
+        clock = self._core.now
         seconds = in_seconds(timeout)
         deadline = None if seconds is None else clock() + seconds
         waiter = self._core.blocking().new_sync_waiter(_nothing)
@@ -65,7 +67,7 @@ class Watch:
                 left = None if deadline is None else deadline - clock()
                 if left is not None and left <= 0:
                     break
-                waiter.park(left)
+                waiter.park(left if self.nap is None else min(left or self.nap, self.nap))
         finally:
             self._sleepers.discard(waiter)
         return self._set
@@ -84,7 +86,7 @@ class Watch:
         try:
             while not self.is_set():
                 self._check_watching()
-                await waiter.park(None)
+                await waiter.park(self.nap)
                 polite = False
         finally:
             self._sleepers.discard(waiter)
@@ -109,7 +111,7 @@ class Watch:
         traceback: TracebackType | None,
     ) -> None:
         self._watching = False
-        self._core.monitor.unwatch(self)
+        self._end()
         self.ring()
 
     async def __aenter__(self) -> Self:
@@ -144,9 +146,17 @@ class Watch:
             if not waiter.wake():
                 self._sleepers.discard(waiter)
 
+    # -- how it comes to know ---------------------------------------------------------------------------------------
+
     def _begin(self, *, could: bool) -> None:
         self._assumed = could
         self._core.monitor.watch(self)
+
+    def _end(self) -> None:
+        self._core.monitor.unwatch(self)
+
+    def _look(self) -> None:
+        self._core.monitor.catch_up()
 
 
 def _nothing() -> None:

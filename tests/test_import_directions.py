@@ -68,9 +68,19 @@ RINGS = [
         "_views",
         "_watch",
     },
+    # The facade of one backend, which is nothing without it; the package finds it by name.
+    {
+        "_process",
+        "_process_core",
+        "_process_monitor",
+        "_process_open",
+        "_process_picture",
+        "_process_ticket",
+        "_process_watch",
+        "backends",
+    },
     {"compat", "testing"},
-    # The command line shows what backends keep, too; nobody else imports one, facades find them by name.
-    {"__main__", "backends", "cli"},
+    {"__main__", "cli"},
 ]
 # Programs, tests about runtimes and the names of other libraries may know them all: nobody loads them who did not ask.
 OUTSIDE = {"__main__", "cli", "compat", "testing"}

@@ -17,7 +17,7 @@ import weakref
 from math import inf
 from pathlib import Path
 from time import monotonic, monotonic_ns
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, final
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, final
 
 from rwlocks._errors import (
     GuardStateError,
@@ -59,22 +59,33 @@ _THOROUGH: Final = 20
 _STUCK: Final = 100
 """So many looks at a gate that never opens, and whose owner runs, are proof that the memory was scribbled over."""
 
+Look: TypeAlias = "Callable[[], Exception | None]"
+"""Asked again and again during a wait: why to give it up, if there is a reason."""
+
+
+def _go_on() -> None:
+    """There is never a reason."""
+
+
 _NUMBERS: Final = {Mode.READ: 1, Mode.UPGRADABLE: 2, Mode.WRITE: 3}
 _MODES: Final = {number: mode for mode, number in _NUMBERS.items()}
 
 
-@final
 class Hold:
-    """One request, then one hold. Everything about it stands in the segment, but for where that is."""
+    """One request, then one hold. Everything about it stands in the segment, but for where that is.
 
-    __slots__ = ("arrival", "bell", "context", "token", "wanted")
+    The defaults stand in the class, which makes an undisputed acquisition cheaper.
+    """
 
-    def __init__(self) -> None:
-        self.context: Context | None = None
-        self.token = 0
-        self.bell = 0
-        self.arrival = 0
-        self.wanted = 0
+    context: Context | None = None
+    token = 0
+    """Which record, and which use of it; 0 before the request and after its end."""
+    over = False
+    """Whether it was released or withdrawn."""
+    arrival = 0
+    """The rank of an earlier request whose place it takes."""
+    wanted = 0
+    """When it first asked, if that was before this request; nanoseconds of the monotonic clock."""
 
     def word(self) -> int:
         """What the record says now; 0 if there is none."""
@@ -120,7 +131,7 @@ class Request(NamedTuple):
     thread: int
     """Its identifier in its own process."""
     age: float
-    """Held or waited since; 0 for a hold that never met contention, which reads no clock."""
+    """Held or waited for; 0 for a hold that never met contention, which reads no clock."""
     held: bool
     pending: bool
     """Holds, and waits to become the writer."""
@@ -131,10 +142,25 @@ class Request(NamedTuple):
     arrival: int
     base: Mode | None
     """The mode to go back to, while it upgrades or is upgraded."""
+    since: float
+    """When it was granted, on the monotonic clock; 0 if no clock was read."""
+    wanted: float
+    """When it first had to queue, or asked for its upgrade, on the monotonic clock; 0 if it never had to."""
+    patience: float
     abandoned: bool
     """Holds, and its process has said that nobody can release it."""
     token: int
     """Tells it from all other requests of this segment, ever; that of its `Hold`."""
+
+
+class Counts(NamedTuple):
+    """How many hold a lock in which mode, and wait for it."""
+
+    readers: int
+    upgradables: int
+    writers: int
+    waiting: int
+    """Those in the queue and a pending upgrade."""
 
 
 class Snapshot(NamedTuple):
@@ -165,7 +191,7 @@ class ProcessCore:
         self._bells = Bells(segment.bells, segment.mode)
         self._closed = False
         self._deferred: list[Callable[[], int]] = []
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         _cores.add(self)
 
     @classmethod
@@ -231,6 +257,25 @@ class ProcessCore:
         """Whether a writer has died and nobody has marked the data consistent since."""
         return self.ready().recovered()
 
+    def abandoned(self) -> bool:
+        """Whether some hold, of whatever process, may be one that nobody can release; a look at the holds tells."""
+        return self.context.abandoned()
+
+    def admits(self, mode: Mode) -> bool:
+        """Whether the policy would let a newcomer in now. Raises SegmentError, LockClosed."""
+        context = self.ready()
+        answer = context.admits(_NUMBERS[mode])
+        if answer < 0:
+            raise self._error(answer)
+        return answer == _GRANTED
+
+    def counts(self) -> Counts:
+        """How many hold and wait now. Raises SegmentError, LockClosed."""
+        found = self.ready().counts()
+        if isinstance(found, int):
+            raise self._error(found)
+        return Counts(*found)
+
     # -- without waiting ----------------------------------------------------------------------------------------
 
     def enter(self, hold: Hold, mode: Mode) -> bool:
@@ -262,9 +307,14 @@ class ProcessCore:
         context = hold.context
         if context is None:
             raise self._error(_NOT_HELD)
+        over, hold.over = hold.over, True  # First, so that a waiter who finds its hold gone knows why.
         answer = context.release(hold.token)
         if answer != _DONE:
-            self._finish(answer, context, lambda: lib.native_release(context.address, hold.token))
+            try:
+                self._finish(answer, context, lambda: lib.native_release(context.address, hold.token))
+            except BaseException:
+                hold.over = over
+                raise
         hold.token = 0
         if self._deferred:
             self._apply_deferred()
@@ -284,6 +334,15 @@ class ProcessCore:
         if hold.base is not None:
             self.downgrade(hold)
 
+    def refuse(self) -> None:
+        """Count a request that had no time to wait."""
+        self.ready().count(_TIMED)
+
+    def abandon(self, hold: Hold) -> None:
+        """Say for all to see that nobody can release it any more. Takes no lock, for a finaliser may call it."""
+        if hold.context is not None:
+            hold.context.abandon(hold.token)
+
     def mark_consistent(self) -> None:
         """What a dead writer has left is in order again."""
         context = self.ready()
@@ -293,10 +352,13 @@ class ProcessCore:
 
     # -- threads ------------------------------------------------------------------------------------------------
 
-    def acquire(self, hold: Hold, mode: Mode, *, patience: float, timeout: float | None) -> bool:
+    def acquire(
+        self, hold: Hold, mode: Mode, *, patience: float, timeout: float | None, look: Look = _go_on
+    ) -> bool:
         """Wait for the lock, blocking the thread; False if ``timeout`` seconds were not enough.
 
-        Whatever is raised in a signal handler meanwhile ends as if the request had never been made.
+        ``look`` is asked as soon as the request stands in the queue, and again at least twenty times a second. Whatever
+        is raised in a signal handler meanwhile ends as if the request had never been made.
         """
         until = _deadline(timeout)
         if self.enter(hold, mode):
@@ -309,11 +371,11 @@ class ProcessCore:
         try:
             answer = self._queue_up(context, hold, mode, patience, until, token)
             hold.context, hold.token = context, token[0]
-            return answer == _GRANTED or (answer == _WAITS and self._wait(hold, until, self.withdraw))
         except BaseException:
             hold.context, hold.token = context, token[0]
             self.withdraw(hold)
             raise
+        return answer == _GRANTED or (answer == _WAITS and self._wait(hold, until, self.withdraw, look))
 
     def _queue_up(self, context: Context, hold: Hold, mode: Mode, patience: float, until: int, token: Out) -> int:
         """Ask for the lock through the sleeping door; busy if time runs out in front of the gate."""
@@ -327,28 +389,29 @@ class ProcessCore:
                 return answer
             watch.look(context)
 
-    def upgrade(self, hold: Hold, *, timeout: float | None) -> bool:
+    def upgrade(self, hold: Hold, *, timeout: float | None, look: Look = _go_on) -> bool:
         """Become the writer, blocking the thread until the other readers have left; False if time ran out.
 
-        Raises UpgradeConflict if another one is upgradable or upgrading, NotHeldError if nothing is held.
+        Raises UpgradeConflict if another one is upgradable or upgrading, NotHeldError if nothing is held. ``look`` as
+        for `acquire`.
         """
         until = _deadline(timeout)
         if self._ask_upgrade(hold, wait=timeout is None or timeout > 0):
             return True
-        return (timeout is None or timeout > 0) and self._wait(hold, until, self.withdraw_upgrade)
+        return (timeout is None or timeout > 0) and self._wait(hold, until, self.withdraw_upgrade, look)
 
-    def _wait(self, hold: Hold, until: int, undo: Callable[[Hold], None]) -> bool:
+    def _wait(self, hold: Hold, until: int, undo: Callable[[Hold], None], look: Look) -> bool:
         context = self._context_of(hold)
         watch = _GateWatch(self)
-        look = 0
+        looks = 0
         try:
-            while True:
-                look += 1
-                answer = lib.native_wait(context.address, hold.token, until, look % _THOROUGH == 0)
-                if answer == _GRANTED:
-                    return True
+            while not self._gives_up(hold, look):
+                looks += 1
+                answer = lib.native_wait(context.address, hold.token, until, looks % _THOROUGH == 0)
                 if answer == _EXPIRED:
                     return False
+                if answer == _GRANTED or (answer == _NOT_HELD and hold.over):
+                    return True  # It may have been released since, by whoever has the guard.
                 if answer != _WAITS:
                     raise self._error(answer)
                 watch.look(context)
@@ -356,15 +419,40 @@ class ProcessCore:
         except BaseException:
             undo(hold)
             raise
+        return True
+
+    def _gives_up(self, hold: Hold, look: Look) -> bool:
+        """Whether there is nothing to wait for. Raises what ``look`` has found, unless a grant was faster: then True."""
+        refusal = look()
+        if refusal is None:
+            return False
+        context = self._context_of(hold)
+        watch = _GateWatch(self)
+        answer = context.expire(hold.token, _QUIETLY)
+        while answer == _BUSY:
+            lib.native_probe(context.address, 0)  # sleeps until the gate opens, and does nothing
+            watch.look(context)
+            answer = context.expire(hold.token, _QUIETLY)
+        if answer == _GRANTED or (answer == _NOT_HELD and hold.over):
+            return True
+        raise refusal if answer == _EXPIRED else self._error(answer)
 
     # -- tasks --------------------------------------------------------------------------------------------------
 
     async def acquire_async(
-        self, hold: Hold, mode: Mode, *, patience: float, timeout: float | None, backend: AsyncBackend
+        self,
+        hold: Hold,
+        mode: Mode,
+        *,
+        patience: float,
+        timeout: float | None,
+        backend: AsyncBackend,
+        look: Look = _go_on,
     ) -> bool:
         """Wait for the lock, suspending the task; False if ``timeout`` seconds of the loop's clock were not enough.
 
-        Needs no thread, and never blocks the loop. Cancellation ends as if the request had never been made.
+        Needs no thread, and never blocks the loop. Cancellation ends as if the request had never been made. ``look`` as
+        for `acquire`.
         """
         deadline = inf if timeout is None else backend.clock() + timeout
         if self.enter(hold, mode):  # without a bell, which costs a file
@@ -389,9 +477,11 @@ class ProcessCore:
                 return True
             if answer != _WAITS:
                 raise self._error(answer)
-            return await self._wait_async(hold, waiter, deadline, backend, self.withdraw)
+            return await self._wait_async(hold, waiter, deadline, backend, self.withdraw, look)
 
-    async def upgrade_async(self, hold: Hold, *, timeout: float | None, backend: AsyncBackend) -> bool:
+    async def upgrade_async(
+        self, hold: Hold, *, timeout: float | None, backend: AsyncBackend, look: Look = _go_on
+    ) -> bool:
         """As `upgrade`, suspending the task."""
         deadline = inf if timeout is None else backend.clock() + timeout
         if self._ask_upgrade(hold, wait=timeout is None or timeout > 0):
@@ -400,7 +490,7 @@ class ProcessCore:
             return False
         waiter = backend.new_async_waiter(lambda: self.withdraw_upgrade(hold))
         with _Listening(self, hold, waiter, backend):
-            return await self._wait_async(hold, waiter, deadline, backend, self.withdraw_upgrade)
+            return await self._wait_async(hold, waiter, deadline, backend, self.withdraw_upgrade, look)
 
     async def _wait_async(
         self,
@@ -409,26 +499,31 @@ class ProcessCore:
         deadline: float,
         backend: AsyncBackend,
         undo: Callable[[Hold], None],
+        look: Look,
     ) -> bool:
         context = self._context_of(hold)
-        look, next_look = 0, monotonic() + _CAP
+        looks, next_look = 0, monotonic() + _CAP
         try:
+            if self._gives_up(hold, look):
+                return True
             while True:
                 answer = context.resume(hold.token)
                 if answer == _WAITS and backend.clock() >= deadline:
-                    answer = context.expire(hold.token)
-                if answer == _GRANTED:
+                    answer = context.expire(hold.token, _TIMED)
+                if answer == _GRANTED or (answer == _NOT_HELD and hold.over):
                     return True
                 if answer == _EXPIRED:
                     return False
                 if answer not in {_WAITS, _BUSY}:
                     raise self._error(answer)
                 if monotonic() >= next_look and answer == _WAITS:
-                    look, next_look = look + 1, monotonic() + _CAP
-                    probed = context.probe(hold.token, look % _THOROUGH == 0)
+                    looks, next_look = looks + 1, monotonic() + _CAP
+                    probed = context.probe(hold.token, looks % _THOROUGH == 0)
                     if probed not in {_DONE, _BUSY}:
                         raise self._error(probed)
                     self.sweep()
+                    if self._gives_up(hold, look):
+                        return True
                     continue
                 nap = 0.001 if answer == _BUSY else max(next_look - monotonic(), 0)
                 await waiter.park(min(nap, max(deadline - backend.clock(), 0)))
@@ -441,7 +536,7 @@ class ProcessCore:
     def withdraw(self, hold: Hold) -> None:
         """The request was never made; a grant that was faster is passed on. Never fails, never waits for long."""
         context, token = hold.context, hold.token
-        hold.token = 0
+        hold.over, hold.token = True, 0
         if context is not None and token:
             self._tell(
                 context,
@@ -536,7 +631,7 @@ class ProcessCore:
 
     def forked(self) -> None:
         """In a forked child: everything is the parent's. The next use attaches this process."""
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self._deferred = []
         self.context.disown()
         self._bells.forked()
@@ -582,7 +677,9 @@ class ProcessCore:
         return hold.context
 
     def _error(self, answer: int) -> Exception:
-        if self._closed:
+        with self._mutex:  # Somebody may be about to close it: his waiters wake before he is through.
+            closed = self._closed
+        if closed:
             return LockClosed(f"{self.name} was closed in this process")
         if answer == _FULL:
             return self._full()
@@ -713,7 +810,7 @@ def _rank(request: Request) -> tuple[bool, int]:
 
 
 def _seen(record: Record, now: int) -> Request:
-    word, pid, _slot, owner, arrival, wanted, _patience, since, delivered, _bell, abandoned, token = record
+    word, pid, _slot, owner, arrival, wanted, patience, since, delivered, _bell, abandoned, token = record
     held = word & _STATE == _HELD
     pending = bool(word & _PENDING)
     begun = wanted if pending or not held else since
@@ -729,6 +826,9 @@ def _seen(record: Record, now: int) -> Request:
         spent=bool(word & _SPENT),
         arrival=arrival,
         base=_MODES.get(word >> 4 & 3),
+        since=since / 1e9,
+        wanted=wanted / 1e9,
+        patience=patience / 1e9,
         abandoned=held and abandoned,
         token=token,
     )

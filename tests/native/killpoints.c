@@ -230,7 +230,7 @@ static void act_write(struct victim *victim) { victim_writes(NULL, victim); }
 static void act_release(struct victim *victim) { rwl_lock_release(&victim->context, RWL_SLEEP, victim->token); }
 static void act_withdraw(struct victim *victim) { rwl_lock_withdraw(&victim->context, RWL_SLEEP, victim->token, 2); }
 static void act_resume(struct victim *victim) { rwl_lock_resume(&victim->context, RWL_SLEEP, victim->token); }
-static void act_expire(struct victim *victim) { rwl_lock_expire(&victim->context, RWL_SLEEP, victim->token); }
+static void act_expire(struct victim *victim) { rwl_lock_expire(&victim->context, RWL_SLEEP, victim->token, RWL_TIMED); }
 static void act_downgrade(struct victim *victim) { rwl_lock_downgrade(&victim->context, RWL_SLEEP, victim->token); }
 static void act_upgrade(struct victim *victim) { rwl_lock_upgrade(&victim->context, RWL_SLEEP, victim->token, true); }
 static void act_withdraw_upgrade(struct victim *victim) {

@@ -58,7 +58,7 @@ static void act(struct rwl_context *context, uint64_t *token) {
         answer = rwl_lock_snapshot(context, RWL_TRY, &state, records);
         break;
     default:
-        answer = rwl_lock_expire(context, RWL_TRY, *token);
+        answer = rwl_lock_expire(context, RWL_TRY, *token, RWL_TIMED);
     }
     if (!known(answer)) {
         fail("an answer that does not exist");

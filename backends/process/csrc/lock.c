@@ -539,7 +539,7 @@ int rwl_lock_resume(struct rwl_context *context, enum rwl_door door, uint64_t to
     return leave(&event, context, seen == RWL_REFUSED ? RWL_WAITS : seen);
 }
 
-int rwl_lock_expire(struct rwl_context *context, enum rwl_door door, uint64_t token) {
+int rwl_lock_expire(struct rwl_context *context, enum rwl_door door, uint64_t token, int how) {
     struct rwl_event event;
     uint32_t index;
     int answer = enter_now_at(&event, context, door, token, is_any, &index);
@@ -554,7 +554,7 @@ int rwl_lock_expire(struct rwl_context *context, enum rwl_door door, uint64_t to
         } else {
             rwl_withdraw(&event, index);
         }
-        count_end(context, RWL_TIMED);
+        count_end(context, how);
         answer = RWL_EXPIRED;
     }
     return leave(&event, context, answer);
@@ -592,7 +592,7 @@ int rwl_lock_wait(struct rwl_context *context, uint64_t token, int64_t until, bo
             return RWL_WAITS;
         }
         if (slept == RWL_TIMED_OUT || rwl_now() >= end) { /* the clock has the last word, however the sleep ended */
-            answer = end == until ? rwl_lock_expire(context, RWL_SLEEP, token)
+            answer = end == until ? rwl_lock_expire(context, RWL_SLEEP, token, RWL_TIMED)
                                   : rwl_lock_probe(context, RWL_SLEEP, token, thorough);
             return answer == RWL_BUSY || answer == RWL_DONE ? RWL_WAITS : answer;
         }

@@ -71,8 +71,8 @@ int rwl_lock_withdraw_upgrade(struct rwl_context *context, enum rwl_door door, u
 /* The waiter runs: it learns of its grant, or claims what it was poked for. */
 int rwl_lock_resume(struct rwl_context *context, enum rwl_door door, uint64_t token);
 
-/* Its time is up: it claims a last time and withdraws if that is refused (RWL_EXPIRED). */
-int rwl_lock_expire(struct rwl_context *context, enum rwl_door door, uint64_t token);
+/* It waits no longer: it claims a last time and withdraws if that is refused (RWL_EXPIRED). */
+int rwl_lock_expire(struct rwl_context *context, enum rwl_door door, uint64_t token, int how);
 
 /* Look whether those before this waiter are alive, and bury the dead. `thorough`: count everything again, too. */
 int rwl_lock_probe(struct rwl_context *context, enum rwl_door door, uint64_t token, bool thorough);

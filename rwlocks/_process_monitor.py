@@ -1,0 +1,168 @@
+"""One segment as guards see it: seats, holds with their owners, and what can be looked at.
+
+The counterpart of `rwlocks._monitor` for a lock that other processes share. There is no mutex here: every change is one
+call of the native core, which no other Python code of this process can interrupt.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, final
+
+from rwlocks import _events
+from rwlocks._errors import GuardStateError, NotHeldError, SegmentError
+from rwlocks._fork import last as _forks
+from rwlocks._process_picture import Picture
+from rwlocks._process_ticket import roster_of
+from rwlocks._ticket import State
+from rwlocks._types import Mode
+
+if TYPE_CHECKING:
+    import weakref
+
+    from rwlocks._process_ticket import ProcessTicket
+    from rwlocks._stats import LockStatistics
+    from rwlocks._types import Deadlocks
+    from rwlocks.backends.process._core import ProcessCore
+    from rwlocks.policies import Policy
+
+__all__ = ["ProcessMonitor"]
+
+DONE: Final = State.DONE
+WAITING: Final = State.WAITING
+
+
+@final
+class ProcessMonitor:
+    """All access of this object to one segment. Every method may be called from any thread."""
+
+    __slots__ = ("__weakref__", "_sitting", "deadlocks", "lock", "native", "policy", "roster", "rounds")
+
+    def __init__(self, native: ProcessCore, policy: Policy, lock: weakref.ref[Any], deadlocks: Deadlocks) -> None:
+        self.native = native
+        self.policy = policy
+        self.lock = lock
+        self.deadlocks: Deadlocks = deadlocks
+        self.roster = roster_of(native.instance)
+        self.rounds = 0
+        """Of `acquire_all`, refused here."""
+        self._sitting: dict[tuple[int, int], ProcessTicket] = {}
+
+    # -- seats -------------------------------------------------------------------------------------------------
+
+    def sit(self, seat: Any, ticket: ProcessTicket) -> None:
+        """Take the seat. Raises GuardStateError if it is taken."""
+        # Whoever else wants this seat at this moment finds the ticket here; not in a forked child, where whoever was
+        # about to sit down does not exist.
+        key = id(seat), _forks.generation
+        if self._sitting.setdefault(key, ticket) is not ticket:
+            raise _seat_is_taken(WAITING, Mode.READ)
+        try:
+            seated: ProcessTicket | None = seat.ticket
+            if seated is not None and seated.state is not DONE:
+                raise _seat_is_taken(seated.state, seated.mode)
+            seat.ticket = ticket
+        finally:
+            del self._sitting[key]
+
+    def leave(self, seat: Any) -> None:
+        """Release what the seat holds. Raises NotHeldError if that is nothing."""
+        ticket: ProcessTicket | None = seat.ticket
+        if ticket is None:
+            raise NotHeldError(_NOT_HELD)
+        observed = None if _events.observer is None else (ticket.mode, ticket.base)
+        try:
+            self.native.release(ticket)
+        except NotHeldError:
+            raise self._why_not(ticket) from None
+        self.roster.remove(ticket)
+        if observed is not None:
+            self._tell_release(ticket, *observed)
+
+    def downgrade(self, seat: Any) -> None:
+        """Make the seat a reader, or what it was before its upgrade.
+
+        Raises NotHeldError if it holds nothing, GuardStateError if it reads already.
+        """
+        ticket: ProcessTicket | None = seat.ticket
+        if ticket is None or ticket.state is not State.HELD:
+            raise NotHeldError("this guard holds nothing, so that there is nothing to downgrade; acquire it first")
+        before, upgraded = ticket.mode, ticket.base is not None
+        if ticket.upgrading:
+            raise GuardStateError(_UPGRADING)
+        if before is Mode.READ:
+            raise GuardStateError("this guard reads already; there is nothing to downgrade")
+        self.native.downgrade(ticket)
+        if _events.observer is not None:
+            self.tell("release", ticket, before)
+            if not upgraded:
+                self.tell("grant", ticket, ticket.mode)
+
+    def _why_not(self, ticket: ProcessTicket) -> Exception:
+        if ticket.inherited:
+            return NotHeldError(
+                "this hold is that of the process from which this one was forked; it is released there, and this "
+                "process acquires its own"
+            )
+        if ticket.upgrading:
+            return GuardStateError(_UPGRADING)
+        if ticket.state is WAITING or ticket.state is State.NEW:
+            return NotHeldError("this guard is still waiting for the lock; it can be released once it holds it")
+        return NotHeldError(_NOT_HELD)
+
+    def _tell_release(self, ticket: ProcessTicket, mode: Mode, base: Mode | None) -> None:
+        self.tell("release", ticket, mode)
+        if base is not None:
+            self.tell("release", ticket, base)
+
+    def tell(self, kind: _events.EventKind, ticket: ProcessTicket, mode: Mode) -> None:
+        """Pass an event on to the observer, if there is one."""
+        if _events.observer is not None:
+            _events.tell(kind, self.lock(), ticket.twin, mode)
+
+    # -- looking -----------------------------------------------------------------------------------------------
+
+    @property
+    def recovered(self) -> bool:
+        """Whether a writer has died, and nobody has marked the data consistent since."""
+        return self.native.recovered()
+
+    def picture(self) -> Picture:
+        """All who hold and wait, in all processes."""
+        return Picture(self.native.snapshot(), self.roster, self.policy, self.lock, self.deadlocks)
+
+    def statistics(self) -> LockStatistics:
+        """One consistent snapshot."""
+        return self.picture().statistics(self.rounds)
+
+    def locked(self) -> Mode | None:
+        """The strongest mode held."""
+        counts = self.native.counts()
+        if counts.writers:
+            return Mode.WRITE
+        if counts.upgradables:
+            return Mode.UPGRADABLE
+        return Mode.READ if counts.readers else None
+
+    def describe(self) -> str:
+        """What `repr` says of the state. Never raises: warnings and errors are worded with it."""
+        if self.native.closed:
+            return "closed"
+        try:
+            mode, waiting = self.locked(), self.native.counts().waiting
+        except (OSError, RuntimeError) as error:
+            return "damaged" if isinstance(error, SegmentError) else "closed"
+        return f"{'free' if mode is None else f'held for {mode.value}'}, {waiting} waiting"
+
+
+_NOT_HELD: Final = (
+    "this guard holds nothing: it was released before, or never acquired; release each acquisition once"
+)
+_UPGRADING: Final = "an upgrade of this guard is being waited for; cancel that first"
+
+
+def _seat_is_taken(state: State, mode: Mode) -> GuardStateError:
+    if state is State.HELD:
+        return GuardStateError(
+            f"this guard holds the lock already ({mode.value}); release it first, or make another guard"
+        )
+    return GuardStateError("this guard is waiting for the lock already; make another guard")
