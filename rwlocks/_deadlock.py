@@ -103,7 +103,9 @@ def hopeless(monitor: Monitor, ticket: Ticket) -> DeadlockError | None:
             ticket,
             own,
             "the same owner holds it already",
-            "release that first, take lock.upgradable() and upgrade(), or make the lock with reentrant=True",
+            "release that first, take lock.upgradable() and upgrade(), or make the lock with reentrant=True"
+            if hasattr(monitor.lock(), "reentrant")
+            else "release that first, or take lock.upgradable() and upgrade()",
         )
     if monitor.abandoned or (ticket.blocks and _runtimes.loop_runs_here()):
         return _blocked_for_good(monitor, ticket, blockers(monitor.engine, ticket))

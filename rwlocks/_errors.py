@@ -54,7 +54,8 @@ class LockTimeout(TimeoutError):
 
 
 def _rebuild_timeout(message: str, lock: str, mode: Mode, waited: float, holders: tuple[Any, ...]) -> LockTimeout:
-    error = LockTimeout.__new__(LockTimeout, message)
+    error = LockTimeout.__new__(LockTimeout)
+    TimeoutError.__init__(error, message)
     error.lock, error.mode, error.waited, error.holders = lock, mode, waited, holders
     return error
 
@@ -77,6 +78,19 @@ class DeadlockError(RuntimeError):
     lock: Any = None
     cycle: Any = None
     holders: tuple[Any, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As for LockTimeout: other processes get a description of the lock.
+        lock = None if self.lock is None else repr(self.lock)
+        return _rebuild_deadlock, (type(self), self.args, lock, self.cycle, self.holders)
+
+
+def _rebuild_deadlock(
+    kind: type[DeadlockError], args: tuple[Any, ...], lock: str | None, cycle: Any, holders: tuple[Any, ...]
+) -> DeadlockError:
+    error = kind(*args)
+    error.lock, error.cycle, error.holders = lock, cycle, holders
+    return error
 
 
 class UpgradeConflict(DeadlockError):

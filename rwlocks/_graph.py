@@ -92,6 +92,11 @@ class DeadlockLink(NamedTuple):
     blocker_holds: bool
     """Whether that one holds the lock; False for an earlier waiter, and for one that blocks the thread."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Locks stay where they are; other processes get a description.
+        lock = None if self.lock is None else _called(self.lock)
+        return DeadlockLink, tuple(self._replace(lock=lock))
+
     def __str__(self) -> str:
         who = f"{self.owner} (thread {self.thread})"
         if self.mode is None or self.blocker_mode is None:
@@ -103,8 +108,10 @@ class DeadlockLink(NamedTuple):
 
 def _called(lock: Any) -> str:
     """A lock by what does not change: its state now would mislead whoever reads of a circle that was broken."""
-    name = getattr(lock, "name", None)
-    return f"RWLock at {id(lock):#x}" if name is None else f"RWLock {name!r}"
+    if isinstance(lock, str):
+        return lock
+    name, kind = getattr(lock, "name", None), type(lock).__name__
+    return f"{kind} at {id(lock):#x}" if name is None else f"{kind} {name!r}"
 
 
 class Deadlock(NamedTuple):

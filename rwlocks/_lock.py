@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, SupportsFloat, final, get_args
 
 from rwlocks import _runtimes, _snapshots
+from rwlocks._arguments import deadlocks_preset, one_of
 from rwlocks._core import LockCore
 from rwlocks._guards import ReadGuard, UpgradableGuard, WriteGuard
 from rwlocks._monitor import Monitor
@@ -76,8 +76,8 @@ class RWLock:
             self,
             policy_named(policy),
             reentrant=reentrant,
-            deadlocks=_known("RWLOCKS_DEADLOCK", os.environ.get("RWLOCKS_DEADLOCK", "raise"), get_args(Deadlocks)),
-            checkpoint=_known("checkpoint", checkpoint, get_args(Checkpoint)),
+            deadlocks=deadlocks_preset(),
+            checkpoint=one_of("checkpoint", checkpoint, get_args(Checkpoint)),
             only=None if backend == "auto" else _runtimes.backend_named(backend),
             monitor=self.monitor_type,
         )
@@ -112,7 +112,7 @@ class RWLock:
     @deadlocks.setter
     def deadlocks(self, mode: Deadlocks) -> None:
         monitor = self._core.monitor
-        known: Deadlocks = _known("deadlocks", mode, get_args(Deadlocks))
+        known = one_of("deadlocks", mode, get_args(Deadlocks))
         with monitor.mutex:
             monitor.deadlocks = known
             monitor.engine.nesting = monitor.reentrant or mode == "strict"
@@ -200,9 +200,3 @@ class RWLock:
             "an RWLock lives in one process and can be neither pickled nor copied; "
             "pass the object itself to threads and tasks"
         )
-
-
-def _known(what: str, value: str, known: tuple[Any, ...]) -> Any:
-    if value not in known:
-        raise ValueError(f"unknown {what} {value!r}; the known ones are {', '.join(map(repr, known))}")
-    return value

@@ -9,6 +9,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Any, Final, Literal, SupportsFloat, TypeAlias, final, get_args
 
+from rwlocks._arguments import one_of
 from rwlocks._guards import ReadGuard, UpgradableGuard, WriteGuard
 from rwlocks._ticket import Ticket
 from rwlocks._types import Deadlocks, Mode
@@ -51,7 +52,7 @@ _ON_WRITER_DEATH: Final[Any] = _UnsaidStr("flag")
 class ProcessRWLock:
     """A reader-writer lock in shared memory, for any number of processes, and the threads and tasks of each of them.
 
-    A process may be killed at any instruction: the next in line is in within a moment, whatever the dead one was doing.
+    A process may be killed at any instruction: the next in line is in within a moment, whatever it was doing.
     All that holds of `RWLock` holds here, too: guards, timeouts, upgrades, views, policies, asyncio and trio.
 
         lock = ProcessRWLock("model-cache")         # by name: for all processes of this user
@@ -60,8 +61,8 @@ class ProcessRWLock:
         with lock.write():
             ...
 
-    Forked children inherit it; spawned ones get it as an argument (it can be pickled). A child owns none of its parent's
-    holds. All methods may be called from any thread and any task.
+    Forked children inherit it; spawned ones get it as an argument (it can be pickled). A child owns none of its
+    parent's holds. All methods may be called from any thread and any task.
 
     Args:
         name_or_path: a ``str`` without a separator is a name in a private directory of this user
@@ -72,8 +73,8 @@ class ProcessRWLock:
         mode: permission bits of the file; ``0o660`` shares it with its group.
         max_processes: how many may use it at the same time, 1 to 4000.
         max_holds: how many holds and waits there may be at the same time, 1 to 65535.
-        on_writer_death: what the death of a writer means to those who come next: ``"flag"`` sets ``recovered`` of the lock
-            and of all guards; ``"raise"`` lets every acquisition raise `WriterDied`, except that of
+        on_writer_death: what the death of a writer means to those who come next: ``"flag"`` sets ``recovered`` of the
+            lock and of all guards; ``"raise"`` lets every acquisition raise `WriterDied`, except that of
             ``lock.write(repair=True)``; ``"ignore"`` nothing. The first two end with `mark_consistent`.
         create: whether to make it if it is not there.
 
@@ -103,17 +104,18 @@ class ProcessRWLock:
 
         if name_or_path is None and not create:
             raise ValueError("a lock without a name cannot be found, only made; give a name, or leave create=False out")
-        if on_writer_death not in get_args(OnWriterDeath):
-            known = ", ".join(map(repr, get_args(OnWriterDeath)))
-            raise ValueError(f"unknown on_writer_death {on_writer_death!r}; the known ones are {known}")
         wish = opening.Wish(
             None if policy is None else policy_named(policy),
-            None if max_processes is _MAX_PROCESSES else max_processes,
-            None if max_holds is _MAX_HOLDS else max_holds,
-            None if on_writer_death is _ON_WRITER_DEATH else on_writer_death,
+            max_processes,
+            max_holds,
+            one_of("on_writer_death", on_writer_death, get_args(OnWriterDeath)),
+            given=[
+                *(["max_processes"] if max_processes is not _MAX_PROCESSES else []),
+                *(["max_holds"] if max_holds is not _MAX_HOLDS else []),
+                *(["on_writer_death"] if on_writer_death is not _ON_WRITER_DEATH else []),
+            ],
         )
-        path = None if name_or_path is None else opening.place(name_or_path)
-        native = opening.open_native(path, wish, mode=_permissions(mode), create=create)
+        native = opening.open_native(name_or_path, wish, mode=_permissions(mode), create=create)
         self._begin(native, None if name_or_path is None else os.fspath(name_or_path), wish.policy)
 
     def _begin(self, native: ProcessCore, name: str | None, policy: Policy | None) -> None:
@@ -121,11 +123,11 @@ class ProcessRWLock:
 
         self._native = native
         self._name = name
-        deadlocks: Any = os.environ.get("RWLOCKS_DEADLOCK", "raise")
-        cores = opening.cores_for(native, policy, weakref.ref(self), _known_deadlocks("RWLOCKS_DEADLOCK", deadlocks))
-        self._core: Any = cores[0]
-        self._repairing: Any = cores[1]
         self._views: dict[Mode, View] = {}
+        # Typed loosely, because guards and views know the core of an `RWLock`, and this one has the same methods.
+        self._core: Any
+        self._repairing: Any
+        self._core, self._repairing = opening.cores_for(native, policy, weakref.ref(self))
         _objects[native] = weakref.ref(self)
 
     @property
@@ -168,7 +170,7 @@ class ProcessRWLock:
 
     @deadlocks.setter
     def deadlocks(self, mode: Deadlocks) -> None:
-        self._core.monitor.deadlocks = _known_deadlocks("deadlocks", mode)
+        self._core.monitor.deadlocks = one_of("deadlocks", mode, get_args(Deadlocks))
 
     # -- guards ------------------------------------------------------------------------------------------------
 
@@ -212,8 +214,10 @@ class ProcessRWLock:
         return mode
 
     def statistics(self) -> LockStatistics:
-        """One consistent snapshot of all processes: who holds, who waits, and totals. Owners of other processes are
-        known by their pid only. A grant shows before its waiter has woken."""
+        """One consistent snapshot of all processes: who holds, who waits, and totals since the lock was made.
+
+        Of owners in other processes only the pid is known. A grant shows before its waiter has woken.
+        """
         statistics: LockStatistics = self._core.monitor.statistics()
         return statistics
 
@@ -233,11 +237,12 @@ class ProcessRWLock:
         return ProcessWatch(self._core, mode)
 
     def forget(self, holder: Holder) -> None:
-        """Drop a hold of this process that nobody can release any more: abandoned, or left by a task or thread that
-        has ended. Holds of dead processes need no help.
+        """Drop a hold of this process that nobody can release any more.
 
-        ``holder`` comes from `statistics`, or from the ``holders`` of an error. Raises NotHeldError if the hold is gone,
-        GuardStateError if it is alive or that of another process.
+        One that was abandoned, or left by a task or thread that has ended; those of dead processes need no help.
+        ``holder`` comes from `statistics`, or from the ``holders`` of an error. Look at the data first: a writer may
+        have left them half written. Raises NotHeldError if the hold is gone, GuardStateError if it is alive or that of
+        another process.
         """
         if not isinstance(holder.hold, Ticket):
             raise TypeError(f"{holder!r} is no holder of this lock; give one from lock.statistics().holders")
@@ -314,12 +319,7 @@ def _permissions(mode: int) -> int:
     if isinstance(mode, bool) or not isinstance(mode, int):
         raise TypeError(f"the mode is {mode!r}; give permission bits, such as 0o600 or 0o660")
     if mode & ~0o660 or mode & 0o600 != 0o600:
-        raise ValueError(f"the mode is 0o{mode:03o}; give 0o600 for the user alone, or 0o660 to share it with the group")
-    return mode
-
-
-def _known_deadlocks(what: str, mode: Deadlocks) -> Deadlocks:
-    if mode not in get_args(Deadlocks):
-        known = ", ".join(map(repr, get_args(Deadlocks)))
-        raise ValueError(f"unknown {what} {mode!r}; the known ones are {known}")
+        raise ValueError(
+            f"the mode is 0o{mode:03o}; give 0o600 for the user alone, or 0o660 to share it with the group"
+        )
     return mode

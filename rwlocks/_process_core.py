@@ -272,7 +272,11 @@ class ProcessLockCore:
         """Take the lock if the policy lets a newcomer in now; what strict mode refuses goes on to wait, and fails."""
         if may_wait and self.monitor.deadlocks == "strict" and self._is_refused_by_strict(ticket):
             return False
-        if not self._native.enter(ticket, ticket.wish):
+        mended = None if _events.observer is None else self._native.mended()
+        entered = self._native.enter(ticket, ticket.wish)
+        if mended is not None:
+            self.monitor.tell_repairs(ticket, mended)
+        if not entered:
             if self._raises:
                 self._check_writer()
             return False
@@ -395,26 +399,29 @@ class _Seat:
 class _Wait:
     """While a request may wait: asked again and again why it should, and told to the observer."""
 
-    __slots__ = ("_begun", "_core", "_mode", "_told", "ticket")
+    __slots__ = ("_begun", "_core", "_mended", "_mode", "_told", "ticket")
 
     def __init__(self, core: ProcessLockCore, ticket: ProcessTicket, mode: Mode) -> None:
         self.ticket = ticket
         self._core = core
         self._mode = mode
         self._begun = self._told = False
+        self._mended = core.monitor.native.mended()
 
     def look(self) -> Exception | None:
         """Why to give up, if there is a reason."""
         first, self._begun = not self._begun, True
         refusal = self._core.why_give_up(self.ticket, first=first)
         if first and refusal is None:
-            self._told = True
+            self._told = _events.observer is not None
             self._core.monitor.tell("wait", self.ticket, self._mode)
         return refusal
 
     def __exit__(self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
-        if error is not None and self._told:
-            self._core.monitor.tell("cancel", self.ticket, self._mode)
+        if self._told:
+            self._core.monitor.tell_repairs(self.ticket, self._mended)
+            if error is not None:
+                self._core.monitor.tell("cancel", self.ticket, self._mode)
 
 
 @final

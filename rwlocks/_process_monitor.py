@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, final
 
 from rwlocks import _events
+from rwlocks._arguments import deadlocks_preset
 from rwlocks._errors import GuardStateError, NotHeldError, SegmentError
 from rwlocks._fork import last as _forks
 from rwlocks._process_picture import Picture
@@ -35,16 +36,17 @@ WAITING: Final = State.WAITING
 class ProcessMonitor:
     """All access of this object to one segment. Every method may be called from any thread."""
 
-    __slots__ = ("__weakref__", "_sitting", "deadlocks", "lock", "native", "policy", "roster", "rounds")
+    __slots__ = ("__weakref__", "_sitting", "_told", "deadlocks", "lock", "native", "policy", "roster", "rounds")
 
-    def __init__(self, native: ProcessCore, policy: Policy, lock: weakref.ref[Any], deadlocks: Deadlocks) -> None:
+    def __init__(self, native: ProcessCore, policy: Policy, lock: weakref.ref[Any]) -> None:
         self.native = native
         self.policy = policy
         self.lock = lock
-        self.deadlocks: Deadlocks = deadlocks
+        self.deadlocks: Deadlocks = deadlocks_preset()
         self.roster = roster_of(native.instance)
         self.rounds = 0
         """Of `acquire_all`, refused here."""
+        self._told = 0
         self._sitting: dict[tuple[int, int], ProcessTicket] = {}
 
     # -- seats -------------------------------------------------------------------------------------------------
@@ -119,6 +121,15 @@ class ProcessMonitor:
         if _events.observer is not None:
             _events.tell(kind, self.lock(), ticket.twin, mode)
 
+    def tell_repairs(self, ticket: ProcessTicket, before: int) -> None:
+        """Tell the observer of what this process has mended since then; of each once."""
+        mended = self.native.mended()
+        if mended < self._told:
+            self._told = 0  # This process was forked, and has mended nothing before.
+        for _ in range(max(before, self._told), mended):
+            self._told = mended
+            self.tell("repair", ticket, ticket.wish)
+
     # -- looking -----------------------------------------------------------------------------------------------
 
     @property
@@ -154,9 +165,7 @@ class ProcessMonitor:
         return f"{'free' if mode is None else f'held for {mode.value}'}, {waiting} waiting"
 
 
-_NOT_HELD: Final = (
-    "this guard holds nothing: it was released before, or never acquired; release each acquisition once"
-)
+_NOT_HELD: Final = "this guard holds nothing: it was released before, or never acquired; release each acquisition once"
 _UPGRADING: Final = "an upgrade of this guard is being waited for; cancel that first"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rwlocks._process_core import ProcessLockCore
@@ -16,8 +15,7 @@ from rwlocks.policies import Fifo, Order, PhaseFair, Policy, ReaderPreference, W
 if TYPE_CHECKING:
     import os
     import weakref
-
-    from rwlocks._types import Deadlocks
+    from collections.abc import Sequence
 
 __all__ = ["DEATHS", "Wish", "cores_for", "open_native", "policy_of", "unlink"]
 
@@ -27,21 +25,24 @@ _FOREVER: Final = 2**63 - 1
 
 
 class Wish(NamedTuple):
-    """What a constructor was given; None for what was not."""
+    """What a constructor was asked for."""
 
     policy: Policy | None
-    max_processes: int | None
-    max_holds: int | None
-    on_writer_death: str | None
+    """None: whatever there is, else fifo."""
+    max_processes: int
+    max_holds: int
+    on_writer_death: str
+    given: Sequence[str]
+    """Those of the three above that are no defaults, and must therefore agree with what there is."""
 
     def config(self) -> Config:
         """For a new segment."""
         policy = Fifo() if self.policy is None else self.policy
         wait = policy.max_writer_wait
         return Config(
-            64 if self.max_processes is None else self.max_processes,
-            1024 if self.max_holds is None else self.max_holds,
-            DEATHS.index(self.on_writer_death or "flag"),
+            _count("max_processes", self.max_processes),
+            _count("max_holds", self.max_holds),
+            DEATHS.index(self.on_writer_death),
             _ORDERS.index(policy.after_write),
             _ORDERS.index(policy.while_reading),
             _limit(policy.max_batch),
@@ -54,12 +55,22 @@ def _limit(bound: int | None) -> int:
     return NO_BOUND if bound is None else min(bound, NO_BOUND)
 
 
-def open_native(path: Path | None, wish: Wish, *, mode: int, create: bool) -> ProcessCore:
+def _count(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is {value!r}; give a whole number of at least 1")
+    if value < 1:
+        raise ValueError(f"{name} is {value!r}; give a whole number of at least 1")
+    return value
+
+
+def open_native(name_or_path: str | os.PathLike[str] | None, wish: Wish, *, mode: int, create: bool) -> ProcessCore:
     """The segment, attached. Raises FileNotFoundError, ValueError for a conflict, SegmentError, SegmentFull."""
-    if path is None:
-        return ProcessCore.make(wish.config())
+    config = wish.config()
+    if name_or_path is None:
+        return ProcessCore.make(config)
+    path = _segment.find(name_or_path)
     try:
-        native = ProcessCore.open(path, wish.config() if create else None, mode=mode)
+        native = ProcessCore.open(path, config if create else None, mode=mode)
     except FileNotFoundError:
         if path.parent.is_dir():
             raise FileNotFoundError(
@@ -69,30 +80,28 @@ def open_native(path: Path | None, wish: Wish, *, mode: int, create: bool) -> Pr
             errno.ENOENT, "there is no such directory to make a lock in; make it first", str(path.parent)
         ) from None
     try:
-        _compare(native, wish)
+        _compare(native, wish, config)
     except BaseException:
         native.close()
         raise
     return native
 
 
-def _compare(native: ProcessCore, wish: Wish) -> None:
-    found, wanted = native.config, wish.config()
+def _compare(native: ProcessCore, wish: Wish, wanted: Config) -> None:
+    found = native.config
+    pairs: dict[str, tuple[object, object]] = {
+        "max_processes": (found.max_processes, wanted.max_processes),
+        "max_holds": (found.max_holds, wanted.max_holds),
+        "on_writer_death": (DEATHS[found.on_writer_death], wish.on_writer_death),
+    }
+    conflicts = [(name, *pairs[name]) for name in wish.given if pairs[name][0] != pairs[name][1]]
     if wish.policy is not None and found[3:] != wanted[3:]:
-        raise _conflict(native, "policy", repr(policy_of(found)), repr(wish.policy))
-    if wish.max_processes is not None and found.max_processes != wanted.max_processes:
-        raise _conflict(native, "max_processes", found.max_processes, wanted.max_processes)
-    if wish.max_holds is not None and found.max_holds != wanted.max_holds:
-        raise _conflict(native, "max_holds", found.max_holds, wanted.max_holds)
-    if wish.on_writer_death is not None and found.on_writer_death != wanted.on_writer_death:
-        raise _conflict(native, "on_writer_death", repr(DEATHS[found.on_writer_death]), repr(wish.on_writer_death))
-
-
-def _conflict(native: ProcessCore, what: str, found: object, wanted: object) -> ValueError:
-    return ValueError(
-        f"the lock {native.name} exists with {what} {found}, and {wanted} was asked for; ask for the same or leave it "
-        "out, or remove the lock first (rwlocks unlink)"
-    )
+        conflicts.insert(0, ("policy", policy_of(found), wish.policy))
+    for name, there, asked in conflicts:
+        raise ValueError(
+            f"the lock {native.name} exists with {name}={there!r}, and {name}={asked!r} was asked for; ask for the "
+            "same or leave it out, or remove the lock first (rwlocks unlink)"
+        )
 
 
 def policy_of(config: Config) -> Policy:
@@ -111,18 +120,13 @@ def policy_of(config: Config) -> Policy:
 
 
 def cores_for(
-    native: ProcessCore, policy: Policy | None, lock: weakref.ref[Any], deadlocks: Deadlocks
+    native: ProcessCore, policy: Policy | None, lock: weakref.ref[Any]
 ) -> tuple[ProcessLockCore, ProcessLockCore]:
     """What guards ask: ordinary ones, and those that get in after the death of a writer."""
-    monitor = ProcessMonitor(native, policy_of(native.config) if policy is None else policy, lock, deadlocks)
+    monitor = ProcessMonitor(native, policy_of(native.config) if policy is None else policy, lock)
     return ProcessLockCore(monitor, repairs=False), ProcessLockCore(monitor, repairs=True)
 
 
 def unlink(name_or_path: str | os.PathLike[str]) -> None:
     """Remove the name; see `ProcessRWLock.unlink`."""
     _segment.unlink(name_or_path)
-
-
-def place(name_or_path: str | os.PathLike[str]) -> Path:
-    """Where that lock lies."""
-    return _segment.find(name_or_path)

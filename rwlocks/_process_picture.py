@@ -1,8 +1,8 @@
 """A process lock as an in-process lock would look in the same state.
 
-Waits of this process depend on holds and requests of others, which only the segment knows. A *picture* is a snapshot of
-it, put together as the engine and the tickets of `rwlocks._monitor.Monitor`. So whatever looks at a lock without changing
-it (statistics, the search for deadlocks, the rules of owners) exists once, and looks at a picture here.
+Waits of this process depend on holds and requests of others, which only the segment knows. A *picture* is a snapshot
+of it, put together as the engine and the tickets of a `rwlocks._monitor.Monitor`. So whatever looks at a lock without
+changing it (statistics, the search for deadlocks, the rules of owners) exists once, and looks at a picture here.
 """
 
 from __future__ import annotations
@@ -96,5 +96,3 @@ def _drawn(request: Request, own: ProcessTicket | None) -> Ticket:
     if request.since:
         ticket.since = request.since
     return ticket
-
-

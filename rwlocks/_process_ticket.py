@@ -30,7 +30,7 @@ class ProcessTicket(Hold):
     asked: float | None = None
     """When it first asked for this lock, if that was before this request: an `acquire_all` asks again and again."""
     detached = False
-    """Leaving a block does not release it: its owner has given it up, or is in the process that this was forked from."""
+    """Leaving a block does not release it: its owner gave it up, or is in the process that this was forked from."""
     abandoned = False
     """The guard of this hold was dropped: nobody can release it any more."""
     delivered = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rwlocks._types import Mode  # noqa: TC001  named tuples are often inspected for the types of their fields
 
@@ -24,9 +24,12 @@ class Holder(NamedTuple):
     granted: bool
     """True from the grant until the owner has resumed; a busy event loop may take its time."""
     hold: object
-    """Tells this hold from all others; for `RWLock.forget`."""
+    """Tells this hold from all others; for `RWLock.forget`. None in a copy from another process."""
     pid: int | None = None
     """Process of the owner; None for a lock that lives in one process."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Holder, (*self[:-2], None, self.pid)
 
     def __repr__(self) -> str:
         flags = ", abandoned" * self.abandoned + ", granted, not resumed" * self.granted
@@ -85,6 +88,6 @@ class LockStatistics(NamedTuple):
     """Total of rounds in which an `acquire_all` was refused here, gave all back and queued here; of a process lock,
     those of this process."""
     repairs: int = 0
-    """Total of times that a process died in the middle of a change, which was then mended; only of a process lock."""
+    """Total of deaths in the middle of a change, which was then mended; only of a process lock."""
     deaths: int = 0
-    """Total of processes that were found dead with holds or requests, which were then dropped; only of a process lock."""
+    """Total of processes found dead with holds or requests, which were then dropped; only of a process lock."""

@@ -22,8 +22,8 @@ __all__ = ["Watch"]
 class Watch:
     """Set on entry if the mode can be had, and again whenever it becomes so; only its user clears it. Advice only.
 
-    Made by ``lock.watch(mode)``; a context manager, sync and async, that watches until its block is left. Nobody takes part
-    in the queue by watching, and a watch that is set costs the lock nothing. For any number of threads and tasks.
+    Made by ``lock.watch(mode)``; a context manager, sync and async, that watches until its block is left. Nobody takes
+    part in the queue by watching, and a watch that is set costs the lock nothing. For any number of threads and tasks.
     """
 
     __slots__ = ("_assumed", "_core", "_could", "_mode", "_set", "_sleepers", "_watching")

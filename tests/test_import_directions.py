@@ -42,6 +42,7 @@ RINGS = [
     set(CORE),
     {
         "_acquire",
+        "_arguments",
         "_core",
         "_deadlock",
         "_events",

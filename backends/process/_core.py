@@ -261,6 +261,10 @@ class ProcessCore:
         """Whether some hold, of whatever process, may be one that nobody can release; a look at the holds tells."""
         return self.context.abandoned()
 
+    def mended(self) -> int:
+        """How often this process dropped what a dead one had left, or counted again after it."""
+        return self.context.mended()
+
     def admits(self, mode: Mode) -> bool:
         """Whether the policy would let a newcomer in now. Raises SegmentError, LockClosed."""
         context = self.ready()
@@ -352,9 +356,7 @@ class ProcessCore:
 
     # -- threads ------------------------------------------------------------------------------------------------
 
-    def acquire(
-        self, hold: Hold, mode: Mode, *, patience: float, timeout: float | None, look: Look = _go_on
-    ) -> bool:
+    def acquire(self, hold: Hold, mode: Mode, *, patience: float, timeout: float | None, look: Look = _go_on) -> bool:
         """Wait for the lock, blocking the thread; False if ``timeout`` seconds were not enough.
 
         ``look`` is asked as soon as the request stands in the queue, and again at least twenty times a second. Whatever
@@ -407,13 +409,9 @@ class ProcessCore:
         try:
             while not self._gives_up(hold, look):
                 looks += 1
-                answer = lib.native_wait(context.address, hold.token, until, looks % _THOROUGH == 0)
-                if answer == _EXPIRED:
-                    return False
-                if answer == _GRANTED or (answer == _NOT_HELD and hold.over):
-                    return True  # It may have been released since, by whoever has the guard.
-                if answer != _WAITS:
-                    raise self._error(answer)
+                granted = self._ended(hold, lib.native_wait(context.address, hold.token, until, looks % _THOROUGH == 0))
+                if granted is not None:
+                    return granted
                 watch.look(context)
                 self.sweep()
         except BaseException:
@@ -421,8 +419,18 @@ class ProcessCore:
             raise
         return True
 
+    def _ended(self, hold: Hold, answer: int) -> bool | None:
+        """Whether the wait ended with a grant; None if it goes on."""
+        if answer in {_WAITS, _BUSY}:
+            return None
+        if answer == _GRANTED or (answer == _NOT_HELD and hold.over):
+            return True  # It may have been released since, by whoever has the guard.
+        if answer == _EXPIRED:
+            return False
+        raise self._error(answer)
+
     def _gives_up(self, hold: Hold, look: Look) -> bool:
-        """Whether there is nothing to wait for. Raises what ``look`` has found, unless a grant was faster: then True."""
+        """True if a grant was faster than the reason that ``look`` has found; else that is raised, if there is one."""
         refusal = look()
         if refusal is None:
             return False
@@ -433,9 +441,9 @@ class ProcessCore:
             lib.native_probe(context.address, 0)  # sleeps until the gate opens, and does nothing
             watch.look(context)
             answer = context.expire(hold.token, _QUIETLY)
-        if answer == _GRANTED or (answer == _NOT_HELD and hold.over):
-            return True
-        raise refusal if answer == _EXPIRED else self._error(answer)
+        if not self._ended(hold, answer):
+            raise refusal
+        return True
 
     # -- tasks --------------------------------------------------------------------------------------------------
 
@@ -510,18 +518,12 @@ class ProcessCore:
                 answer = context.resume(hold.token)
                 if answer == _WAITS and backend.clock() >= deadline:
                     answer = context.expire(hold.token, _TIMED)
-                if answer == _GRANTED or (answer == _NOT_HELD and hold.over):
-                    return True
-                if answer == _EXPIRED:
-                    return False
-                if answer not in {_WAITS, _BUSY}:
-                    raise self._error(answer)
+                granted = self._ended(hold, answer)
+                if granted is not None:
+                    return granted
                 if monotonic() >= next_look and answer == _WAITS:
                     looks, next_look = looks + 1, monotonic() + _CAP
-                    probed = context.probe(hold.token, looks % _THOROUGH == 0)
-                    if probed not in {_DONE, _BUSY}:
-                        raise self._error(probed)
-                    self.sweep()
+                    self._look_around(hold, thorough=looks % _THOROUGH == 0)
                     if self._gives_up(hold, look):
                         return True
                     continue
@@ -530,6 +532,13 @@ class ProcessCore:
         except BaseException:
             undo(hold)
             raise
+
+    def _look_around(self, hold: Hold, *, thorough: bool) -> None:
+        """What the sleeping door does by itself: see whether those in front are alive."""
+        probed = self._context_of(hold).probe(hold.token, thorough)
+        if probed not in {_DONE, _BUSY, _NOT_HELD}:
+            raise self._error(probed)
+        self.sweep()
 
     # -- taking back --------------------------------------------------------------------------------------------
 

@@ -130,6 +130,9 @@ class Segment:
             os.close(self.fd)
             self.fd = -1
 
+    def __del__(self) -> None:
+        self.close_file()
+
     def unlink_if_alone(self) -> bool:
         """Remove the name if nobody else uses the segment; whether that was so.
 

@@ -285,6 +285,11 @@ static PyObject *context_abandon(PyObject *self, PyObject *const *args, Py_ssize
     Py_RETURN_NONE;
 }
 
+static PyObject *context_mended(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return PyLong_FromUnsignedLong(atomic_load_explicit(&context_of(self)->mended, memory_order_relaxed));
+}
+
 static PyObject *context_abandoned(PyObject *self, PyObject *unused) {
     (void)unused;
     return PyBool_FromLong(rwl_lock_abandoned(context_of(self)));
@@ -554,6 +559,7 @@ static PyMethodDef context_methods[] = {
     FAST(count),
     FAST(abandon),
     PLAIN(abandoned),
+    PLAIN(mended),
     PLAIN(counts),
     PLAIN(mark_consistent),
     PLAIN(detach),

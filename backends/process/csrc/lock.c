@@ -55,6 +55,7 @@ static bool mend(struct rwl_event *event, struct rwl_context *context) {
 static void recover(struct rwl_event *event, struct rwl_context *context) {
     if (mend(event, context)) {
         context->view.state->totals.repairs++;
+        atomic_fetch_add_explicit(&context->mended, 1, memory_order_relaxed);
         event->now = rwl_now();
         rwl_serve(event);
     }
@@ -170,6 +171,7 @@ static int enter_now_at(struct rwl_event *event, struct rwl_context *context, en
 static void bury(struct rwl_event *event, uint32_t slot, uint32_t generation) {
     if (rwl_owner_died(event, slot, generation) != 0) {
         event->view->state->totals.reaped++;
+        atomic_fetch_add_explicit(&((struct rwl_context *)event->self)->mended, 1, memory_order_relaxed);
     }
     if (slot < event->view->max_processes &&
         atomic_load_explicit(&event->view->slots[slot].generation, memory_order_relaxed) == generation) {

@@ -24,6 +24,7 @@ struct rwl_context {
     uint32_t generation;
     uint32_t pid;
     uint64_t pid_namespace;
+    _Atomic uint32_t mended; /* how often this process dropped what a dead one had left, or counted again after it */
     int live_fd; /* an open file of its own: its locks on bytes are this process's life */
     struct rwl_view view;
     char bells[RWL_PATH - 64]; /* how the paths of the bells begin; empty if there can be none */
