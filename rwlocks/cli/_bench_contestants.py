@@ -83,7 +83,7 @@ def ours(name: str, new: str) -> Contestant:
         role="ours",
         setup="from rwlocks import RWLock, policies"
         if new.startswith("RWLock")
-        else "from rwlocks import ProcessRWLock",
+        else "from rwlocks import ProcessRWLock, policies",
         new=new,
         read="lock.read()",
         write="lock.write()",
