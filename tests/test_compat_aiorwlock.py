@@ -85,7 +85,8 @@ def test_the_names_are_there() -> None:
     assert aiorwlock.__version__ == "1.5.1"
     assert lock.reader is lock.reader_lock
     assert lock.writer is lock.writer_lock
-    assert type(lock.native) is RWLock.core is rwlocks.RWLock
+    assert RWLock.core is rwlocks.RWLock
+    assert isinstance(lock.native, rwlocks.RWLock)
     assert (repr(lock), is_locked(lock.reader), is_locked(lock.writer)) == (FREE, False, False)
     with pytest.raises(TypeError):
         RWLock(True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -25,6 +25,8 @@ from rwlocks.testing import wait_until_parked
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rwlocks._types import Deadlocks
+
 NONE, SHARED, EXCLUSIVE = MultiLockType
 
 one_and_several = pytest.mark.parametrize(
@@ -130,6 +132,38 @@ def test_whoever_has_the_handle_releases() -> None:
         assert not lock.locked
         for unknown in (handle, "unknown", None, 0):
             lock.release(unknown)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("deadlocks", ["raise", "strict", "cycles"])
+def test_a_task_may_wait_for_what_it_has_acquired_itself(deadlocks: Deadlocks) -> None:
+    """Somebody else may release it: here even a circle of waiters is no deadlock."""
+
+    async def scenario() -> None:
+        first, second = MultiLock(), MultiLock()
+        first.native.deadlocks = second.native.deadlocks = deadlocks
+
+        async def take(*wanted: MultiLockable) -> None:
+            for number, lock in enumerate(wanted):
+                await lock.acquire(EXCLUSIVE, number)
+                await turns()
+            wanted[-1].release(len(wanted) - 1)
+
+        both = MultiLockSet([first, second])
+        for one, other in [(first, first), (first, both), (both, first), (both, both)]:
+            taking = asyncio.create_task(take(one, other))
+            await turns()
+            await turns()
+            one.release(0)
+            await taking
+        circle = [asyncio.create_task(take(first, second)), asyncio.create_task(take(second, first))]
+        await turns()
+        await turns()
+        first.release(0)
+        second.release(0)
+        await asyncio.gather(*circle)
+        assert (type_of(first), type_of(second)) == (NONE, NONE)
 
     asyncio.run(scenario())
 

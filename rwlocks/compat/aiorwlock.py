@@ -91,7 +91,7 @@ class RWLock:
     ) -> None:
         if loop is not _NOT_GIVEN:
             _deprecate("RWLock(loop=...) is deprecated: a lock needs no loop; write RWLock()")
-        native = self.core(policy, reentrant=True, checkpoint="never" if fast else "always")
+        native = self.core(policy, reentrant=True, checkpoint="never")
         state = _State(native, fast=fast)
         self._reader = ReaderLock(state)
         self._writer = WriterLock(state)
@@ -177,8 +177,14 @@ class _Side(ABC):
         if loop is not self._state.loop:
             self._state.bind(loop)
         guard = self._guard(task)
-        if not (self._state.fast and guard.try_acquire()):
+        if not guard.try_acquire():
             await guard
+        elif not self._state.fast:
+            try:
+                await asyncio.sleep(0)
+            except BaseException:
+                guard.release()
+                raise
         if getattr(task.get_coro(), "cr_code", None) is _ACQUIRE:
             self._nobodys.append(guard.detach())
         else:

@@ -57,7 +57,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, final
 from weakref import WeakKeyDictionary
 
 import rwlocks
-from rwlocks import Mode, NotHeldError, acquire_all
+from rwlocks import DeadlockError, Mode, NotHeldError, acquire_all
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Iterable, MutableMapping
@@ -283,6 +283,11 @@ class MultiLock(_Lockable):
         self._tell()
         return held
 
+    def _disown(self) -> None:
+        for guard in [*self._given.values(), *self._made.values()]:
+            if guard is not None and guard.held:
+                guard.detach()
+
     def _tell(self) -> None:
         for event, could in list(self._told.items()):
             if not event.is_set() and could():
@@ -339,7 +344,7 @@ class Notification:
 
     def __init__(self, members: Collection[MultiLock], type: MultiLockType, event: Event | None) -> None:
         self._members = members
-        self._mode = _MODES[_checked(type)]
+        self._mode = _mode_of(type)
         self._event = Event() if event is None else event
 
     def __enter__(self) -> Event:
@@ -371,25 +376,36 @@ class Notification:
 class _Attempt:
     """One acquisition of some locks for one handle."""
 
-    __slots__ = ("_guards", "_handle", "_members", "_type", "wish")
+    __slots__ = ("_guards", "_handle", "_members", "_stays", "wish")
 
     def __init__(self, members: tuple[MultiLock, ...], type: MultiLockType, handle: Hashable | None) -> None:
         hash(handle)  # Raises now what it would raise later, with the locks held.
+        writes = _mode_of(type) is Mode.WRITE
         self._members = members
-        self._type = _checked(type)
         self._handle = _Handle() if handle is None else handle
-        writes = _MODES[self._type] is Mode.WRITE
+        self._stays = type != MultiLockType.NONE
         self._guards = [each.native.write() if writes else each.native.read() for each in members]
         self.wish = self._guards[0] if len(self._guards) == 1 else acquire_all(*self._guards)
 
     async def wait(self) -> Hashable:
         try:
-            await self.wish
+            if not self.wish.try_acquire():
+                await self._wait()
         except BaseException:
             for each in self._members:
                 each._tell()  # What gives up its place in a queue makes room for those behind it.
             raise
         return self.keep()
+
+    async def _wait(self) -> None:
+        try:
+            await self.wish
+        except DeadlockError:
+            # Here holds belong to handles, not to the tasks that acquired them. To say so takes longer than a whole
+            # acquisition, and matters only now that a task would wait for what it has acquired itself.
+            for each in self._members:
+                each._disown()
+            await self.wish
 
     def keep(self) -> Hashable:
         """The locks are held; from now on by the handle, which is returned."""
@@ -402,10 +418,9 @@ class _Attempt:
         if used:
             self._give_back()
             raise HandleUsedError(f"the handle {handle!r} holds {used[0]!r} already; give another one, or none")
-        stays = self._type is not MultiLockType.NONE
         for each, guard in zip(self._members, self._guards, strict=True):
-            each._holds(handle)[handle] = guard.detach() if stays else None
-        if not stays:
+            each._holds(handle)[handle] = guard if self._stays else None
+        if not self._stays:
             self._give_back()
         return handle
 
@@ -415,10 +430,10 @@ class _Attempt:
             each._tell()
 
 
-def _checked(type: MultiLockType) -> MultiLockType:
+def _mode_of(type: MultiLockType) -> Mode:
     try:
-        return MultiLockType(type)
-    except ValueError:
+        return _MODES[type]
+    except (KeyError, TypeError):
         raise TypeError(f"{type!r} is no MultiLockType; give NONE, SHARED or EXCLUSIVE") from None
 
 
