@@ -54,13 +54,13 @@ from contextlib import asynccontextmanager
 from enum import IntEnum
 from functools import reduce
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 import rwlocks
 from rwlocks import DeadlockError, Mode, NotHeldError, acquire_all
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Iterable, MutableMapping
+    from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Iterable
     from collections.abc import Set as AbstractSet
 
     from rwlocks import Policy, ReadGuard, WriteGuard
@@ -166,6 +166,10 @@ class _Handle:
     __slots__ = ("__weakref__",)
 
 
+def _key_of(handle: Hashable) -> Hashable:
+    return ref(handle) if isinstance(handle, _Handle) else handle
+
+
 class _Lockable(ABC):
     """The common half of a lock and a set of locks: a lock is a set of one."""
 
@@ -253,10 +257,9 @@ class MultiLock(_Lockable):
     """
 
     def __init__(self, *, policy: PolicyName | Policy = "reader-pref", strict: bool = False) -> None:
-        # By handle; None for what keeps nobody out. A guard that is lost with the handle reports itself. These come
-        # first, so that the finaliser of a lock refused for its policy finds them.
-        self._given: dict[Hashable, ReadGuard | WriteGuard | None] = {}
-        self._made: WeakKeyDictionary[Any, ReadGuard | WriteGuard | None] = WeakKeyDictionary()
+        # By handle, see `_key_of`; None for what keeps nobody out. A guard that goes with its handle reports itself.
+        # This comes first, so that the finaliser of a lock refused for its policy finds it.
+        self._held: dict[Hashable, ReadGuard | WriteGuard | None] = {}
         self._told: dict[Event, Callable[[], bool]] = {}
         self._native = rwlocks.RWLock(policy, checkpoint="never")
         self.strict = strict
@@ -269,22 +272,23 @@ class MultiLock(_Lockable):
     def _members(self) -> tuple[MultiLock, ...]:
         return (self,)
 
-    def _holds(self, handle: Hashable) -> MutableMapping[Any, ReadGuard | WriteGuard | None]:
-        return self._made if isinstance(handle, _Handle) else self._given
+    def _keep(self, handle: Hashable, guard: ReadGuard | WriteGuard | None) -> None:
+        key = ref(handle, self._held.pop) if isinstance(handle, _Handle) else handle
+        self._held[key] = guard
 
     def _drop(self, handle: Hashable) -> bool:
         """Release; False if the handle holds nothing."""
-        holds = self._holds(handle)
-        held = handle in holds
-        if held:
-            guard = holds.pop(handle)
-            if guard is not None:
-                guard.release()
-        self._tell()
-        return held
+        try:
+            guard = self._held.pop(_key_of(handle))
+        except KeyError:
+            return False
+        if guard is not None:
+            guard.release()
+            self._tell()
+        return True
 
     def _disown(self) -> None:
-        for guard in [*self._given.values(), *self._made.values()]:
+        for guard in list(self._held.values()):
             if guard is not None and guard.held:
                 guard.detach()
 
@@ -295,9 +299,10 @@ class MultiLock(_Lockable):
 
     def __del__(self) -> None:
         # Nobody is left who could wait, so that nobody need be warned of what is still held.
-        for guard in [*self._given.values(), *self._made.values()]:
+        for guard in list(self._held.values()):
             if guard is not None and guard.held:
                 guard.release()
+        self._held.clear()
 
 
 class MultiLockSet(_Lockable, frozenset[MultiLock]):
@@ -411,7 +416,8 @@ class _Attempt:
         """The locks are held; from now on by the handle, which is returned."""
         handle = self._handle
         try:
-            used = [each for each in self._members if handle in each._holds(handle)]
+            key = _key_of(handle)
+            used = [each for each in self._members if key in each._held]
         except BaseException:
             self._give_back()
             raise
@@ -419,7 +425,7 @@ class _Attempt:
             self._give_back()
             raise HandleUsedError(f"the handle {handle!r} holds {used[0]!r} already; give another one, or none")
         for each, guard in zip(self._members, self._guards, strict=True):
-            each._holds(handle)[handle] = guard if self._stays else None
+            each._keep(handle, guard if self._stays else None)
         if not self._stays:
             self._give_back()
         return handle
