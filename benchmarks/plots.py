@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
 import re
 import statistics
 import sys
@@ -12,14 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from benchmarks.patience import PATIENCES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from rwlocks.cli._bench_tables import Table
 
 __all__ = ["draw"]
 
-DEFAULT = "rwlocks fifo"
 STYLE = {
     "svg.fonttype": "none",  # text stays text: small, and searchable
     "svg.hashsalt": "rwlocks",
@@ -29,6 +29,15 @@ STYLE = {
     "axes.grid": True,
     "grid.alpha": 0.3,
     "legend.frameon": False,
+    "legend.fontsize": 6.5,
+    "lines.markersize": 3,
+}
+COLOURS = {"ours": ("C0", "C1", "C2", "C3", "C4"), "rival": ("C5", "C6", "C7", "C8", "C9", "tan", "slategrey")}
+LOOKS: dict[str, dict[str, Any]] = {
+    "yardstick": {"color": "black", "linestyle": "--"},
+    "reference": {"color": "black", "linestyle": ":"},
+    "ours": {"linewidth": 2.2},
+    "rival": {"linewidth": 0.9},
 }
 
 
@@ -37,8 +46,7 @@ class Line(NamedTuple):
 
     label: str
     points: Sequence[tuple[float, float]]
-    ours: bool
-    yardstick: bool
+    look: dict[str, Any]
 
 
 class Panel(NamedTuple):
@@ -49,7 +57,8 @@ class Panel(NamedTuple):
     y: str
     lines: list[Line]
     log_x: bool = False
-    log_y: bool = False
+    log_y: bool = True
+    ticks: Sequence[str] = ()
 
 
 def draw(tables: Sequence[Table], folder: Path, name: str) -> None:
@@ -57,128 +66,129 @@ def draw(tables: Sequence[Table], folder: Path, name: str) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         print("no plots: matplotlib is not installed (pip install 'rwlocks[bench]')", file=sys.stderr)
         return
+    known = {table.key: table for table in tables}
     with _matplotlib().rc_context(STYLE):
-        _draw({table.key: table for table in tables}, folder, name)
+        _pairs(known, folder / f"{name}-pairs.svg")
+        for picture, panels in (("contention", _contention), ("waiters", _waiters), ("patience", _patience)):
+            drawn = [panel for panel in panels(known) if panel.lines]
+            if drawn:
+                _panels(drawn, folder / f"{name}-{picture}.svg")
 
 
 def _matplotlib(module: str = "matplotlib") -> Any:
-    """Untyped: what it can draw on is more than our checkers should look at."""
+    """Untyped: it has more types than our checkers should look at."""
     return importlib.import_module(module)
 
 
-def _draw(known: dict[str, Table], folder: Path, name: str) -> None:
-    _pairs(known, folder / f"{name}-pairs.svg")
-    for picture, panels in (
-        ("contention", _contention(known)),
-        ("waiters", _waiters(known)),
-        ("patience", _patience(known)),
-    ):
-        drawn = [panel for panel in panels if panel.lines]
-        if drawn:
-            _panels(drawn, folder / f"{name}-{picture}.svg")
+# -- what is drawn ------------------------------------------------------------------------------------------------
 
 
 def _contention(tables: dict[str, Table]) -> Iterator[Panel]:
     scenes = {"threads/8": "8 threads", "tasks/asyncio/100": "100 asyncio tasks", "processes/4": "4 processes"}
     for start, title in scenes.items():
-        over = {
-            float(key.rpartition("/")[2]): table for key, table in tables.items() if re.fullmatch(rf"{start}/\d+", key)
-        }
-        yield Panel(title, "% reads", "thousand acquisitions / s", _lines(over, "rate", 1e-3), log_y=True)
-        yield Panel(title, "% reads", "longest wait, ms", _lines(over, "longest", 1e3), log_y=True)
+        over = {float(k.rpartition("/")[2]): table for k, table in tables.items() if re.fullmatch(rf"{start}/\d+", k)}
+        yield Panel(title, "% reads", "thousand acquisitions / s", list(_lines(over, "rate", 1e-3)))
+        yield Panel(title, "% reads", "longest wait, ms", list(_lines(over, "longest", 1e3)))
 
 
 def _waiters(tables: dict[str, Table]) -> Iterator[Panel]:
     over = {float(key.partition("/")[2]): table for key, table in tables.items() if key.startswith("waiters/")}
     for phase in ("queue", "withdraw", "grant"):
-        lines = _lines(over, phase, 1e6)
-        yield Panel(f"to {phase}", "tasks that wait", "us for each", lines, log_x=True, log_y=True)
+        yield Panel(f"to {phase}", "tasks that wait", "us for each", list(_lines(over, phase, 1e6)), log_x=True)
 
 
 def _patience(tables: dict[str, Table]) -> Iterator[Panel]:
+    ticks = [f"{patience:g}" for patience in PATIENCES]
     for kind, actors in (("threads", 8), ("processes", 4)):
-        shown = {key: table for key, table in tables.items() if key.startswith(f"patience/{kind}/")}
+        over = {key.rpartition("/")[2]: table for key, table in tables.items() if key.startswith(f"patience/{kind}/")}
         for figure, y, scale in (("rate", "thousand acquisitions / s", 1e-3), ("longest", "longest wait, ms", 1e3)):
             lines = [
-                line
-                for key, table in shown.items()
-                for line in _over_patience(table, key.rpartition("/")[2], figure, scale)
+                line for place, share in enumerate(over) for line in _patient(over[share], share, place, figure, scale)
             ]
-            yield Panel(f"{actors} {kind}", "patience, ms", y, lines, log_y=figure == "longest")
+            yield Panel(f"{actors} {kind}", "patience, ms", y, lines, log_y=figure == "longest", ticks=ticks)
 
 
-def _over_patience(table: Table, percent: str, figure: str, scale: float) -> Iterator[Line]:
-    label = f"{percent} % reads"
+def _patient(table: Table, share: str, place: int, figure: str, scale: float) -> Iterator[Line]:
     measured = [(x, f"{patience:g} ms") for x, patience in enumerate(PATIENCES) if f"{patience:g} ms" in table.results]
-    points = [(x, statistics.median(table.values(patience, figure)) * scale) for x, patience in measured]
-    if not points:
+    if not measured:
         return
-    yield Line(label, points, ours=True, yardstick=False)
+    points = [(x, statistics.median(table.values(label, figure)) * scale) for x, label in measured]
+    yield Line(f"{share} % reads", points, {"color": f"C{place}", "linewidth": 2.2})
     plain = statistics.median(table.values(table.yardstick, figure)) * scale
-    yield Line(f"{table.yardstick}, {label}", [(0, plain), (len(PATIENCES) - 1, plain)], ours=False, yardstick=True)
+    ends = [(0.0, plain), (len(PATIENCES) - 1.0, plain)]
+    yield Line(f"{table.yardstick}, {share} % reads", ends, {"color": f"C{place}", "linestyle": ":", "marker": ""})
 
 
-def _lines(over: dict[float, Table], figure: str, scale: float) -> list[Line]:
-    """One line for each contestant that has that figure in these tables."""
-    labels = list(dict.fromkeys(label for table in over.values() for label in table.results))
-    lines: list[Line] = []
-    for label in labels:
+def _lines(over: dict[float, Table], figure: str, scale: float) -> Iterator[Line]:
+    """One line for each contestant that has that figure in one of these tables."""
+    roles = {label: role for table in over.values() for label, role in table.roles.items()}
+    colours = {role: itertools.cycle(several) for role, several in COLOURS.items()}
+    for label, role in roles.items():
+        look = LOOKS[role] | ({"color": next(colours[role])} if role in colours else {})
         points = [
             (x, statistics.median(table.values(label, figure)) * scale)
             for x, table in sorted(over.items())
             if label in table.results and table.values(label, figure)
         ]
-        roles = {table.roles[label] for table in over.values() if label in table.roles}
         if points:
-            lines.append(Line(label, points, ours="ours" in roles, yardstick="yardstick" in roles))
-    return lines
+            yield Line(label, points, look)
+
+
+# -- how it is drawn ----------------------------------------------------------------------------------------------
 
 
 def _panels(panels: Sequence[Panel], path: Path) -> None:
-    columns = 2 if len(panels) % 3 else 3
-    rows = -(-len(panels) // columns)
-    figure = _matplotlib("matplotlib.figure").Figure(figsize=(4.6 * columns, 3.1 * rows), layout="constrained")
-    for axes, panel in zip(figure.subplots(rows, columns, squeeze=False).flat, panels, strict=False):
+    """In rows of panels about the same lines, with one legend for each row."""
+    columns = 3 if len(panels) % 2 else 2
+    rows = len(panels) // columns
+    figure = _matplotlib("matplotlib.figure").Figure(figsize=(4 * columns + 1.6, 2.9 * rows), layout="constrained")
+    for place, (axes, panel) in enumerate(zip(figure.subplots(rows, columns, squeeze=False).flat, panels, strict=True)):
         for line in panel.lines:
-            _plot(axes, line)
+            axes.plot(*zip(*line.points, strict=True), label=line.label, **{"marker": "o", **line.look})
         axes.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
         if panel.log_x:
-            axes.set_xscale("log")
+            _logarithmic(axes.xaxis, (x for line in panel.lines for x, _ in line.points))
         if panel.log_y:
-            axes.set_yscale("log")
-        if panel.x.startswith("patience"):
-            axes.set_xticks(range(len(PATIENCES)), [f"{patience:g}" for patience in PATIENCES])
-        axes.minorticks_off()
-        axes.legend(fontsize=5.5, ncols=2)
+            _logarithmic(axes.yaxis, (y for line in panel.lines for _, y in line.points))
+        if panel.ticks:
+            axes.set_xticks(range(len(panel.ticks)), panel.ticks)
+        if place % columns == columns - 1:
+            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     _save(figure, path)
 
 
-def _plot(axes: Any, line: Line) -> None:
-    x, y = zip(*line.points, strict=True)
-    style = {"color": "black", "linestyle": "--"} if line.yardstick and not line.label.endswith("reads") else {}
-    if line.yardstick and line.label.endswith("reads"):
-        style = {"linestyle": ":"}
-    axes.plot(x, y, label=line.label, marker="o", markersize=3, linewidth=2 if line.ours else 0.9, **style)
+def _logarithmic(axis: Any, values: Iterable[float]) -> None:
+    """With ticks that are read as numbers, not as powers."""
+    known = [value for value in values if value > 0]
+    least, greatest = min(known) * 0.8, max(known) * 1.25
+    between = [
+        each * 10.0**power for power in range(-4, 8) for each in (1, 2, 5) if least <= each * 10.0**power <= greatest
+    ]
+    ticks = between if len(between) < 9 else [tick for tick in between if f"{tick:e}".startswith("1.")]
+    axis.axes.set(**{f"{axis.axis_name}scale": "log", f"{axis.axis_name}lim": (least, greatest)})
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.axes.minorticks_off()
 
 
 def _pairs(tables: dict[str, Table], path: Path) -> None:
-    """Ratios as bars, for each runtime undisturbed."""
-    shown = {key: table for key, table in tables.items() if re.fullmatch(r"pairs/\w+/alone", key)}
+    """Ratios to the yardstick, for each runtime undisturbed."""
+    shown = {key.split("/")[1]: table for key, table in tables.items() if re.fullmatch(r"pairs/\w+/alone", key)}
     if not shown:
         return
-    figure = _matplotlib("matplotlib.figure").Figure(figsize=(9.2, 1.0 + 1.6 * len(shown)), layout="constrained")
     rows = -(-len(shown) // 2)
-    for axes, (key, table) in zip(figure.subplots(rows, 2, squeeze=False).flat, shown.items(), strict=False):
+    figure = _matplotlib("matplotlib.figure").Figure(figsize=(9.6, 2.6 * rows), layout="constrained")
+    for axes, (runtime, table) in zip(figure.subplots(rows, 2, squeeze=False).flat, shown.items(), strict=False):
         labels = [label for label in table.results if table.values(label, "read")][::-1]
-        for shift, mode in ((0.2, "read"), (-0.2, "write")):
-            places = [place + shift for place in range(len(labels))]
-            heights = [statistics.median(table.ratios(label, mode, table.yardstick)) for label in labels]
-            axes.barh(places, heights, height=0.38, label=mode)
+        drawn: list[float] = []
+        for mode, marker in (("read", "o"), ("write", "D")):
+            ratios = [statistics.median(table.ratios(label, mode, table.yardstick)) for label in labels]
+            axes.plot(ratios, range(len(labels)), marker, label=mode, markersize=4, fillstyle="none")
+            drawn += ratios
         axes.set_yticks(range(len(labels)), labels)
-        axes.set(xscale="log", xlabel=f"times {table.yardstick}", title=key.split("/")[1])
-        axes.minorticks_off()
+        axes.set(xlabel=f"times {table.yardstick}, the less the better", title=runtime)
+        _logarithmic(axes.xaxis, drawn)
         axes.axvline(1, color="black", linewidth=0.8)
-        axes.legend(fontsize=6)
+        axes.legend()
     _save(figure, path)
 
 
