@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import (
+    doors,
     handover,
     imports,
     machine,
@@ -40,6 +41,7 @@ PARTS: dict[str, Work] = {
     "threads": threads,
     "tasks": tasks,
     "processes": processes,
+    "doors": doors,
     "handover": handover,
     "waiters": waiters,
     "memory": memory,

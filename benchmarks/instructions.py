@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from benchmarks.machine import core
 from rwlocks.cli._bench_contestants import ASYNCIO, PROCESSES, THREADS, Contestant
-from rwlocks.cli._bench_pairs import run_pairs
+from rwlocks.cli._bench_pairs import block, repeat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,8 +41,8 @@ VALGRIND: Final = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/nu
 class Pair(NamedTuple):
     """An acquisition and its release."""
 
-    runtime: str
     contestant: Contestant
+    runtime: str
     mode: str
 
     def __str__(self) -> str:
@@ -54,8 +54,8 @@ def _pairs() -> list[Pair]:
     pairs: list[Pair] = []
     for runtime, (yardstick, ours, *_) in {"threads": THREADS, "asyncio": ASYNCIO, "processes": PROCESSES}.items():
         if ours.missing() is None:
-            pairs.append(Pair(runtime, yardstick, "write"))
-            pairs += [Pair(runtime, ours, mode) for mode in ("read", "write")]
+            pairs.append(Pair(yardstick, runtime, "write"))
+            pairs += [Pair(ours, runtime, mode) for mode in ("read", "write")]
     return pairs
 
 
@@ -88,7 +88,7 @@ def _run(times: Sequence[int]) -> None:
     gc.disable()
     for pair, length in zip(_pairs(), times, strict=True):
         with TemporaryDirectory() as folder:
-            run_pairs(pair.contestant, pair.runtime, pair.mode, folder, length, 0.0)
+            repeat(pair.contestant, pair.runtime, block(*pair), folder, length, 0.0)
 
 
 def _ratios(length: int) -> dict[str, float]:

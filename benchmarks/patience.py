@@ -31,7 +31,7 @@ def _contestants(yardstick: str, lock: str, patiences: Sequence[float]) -> tuple
 
 def tables(given: Settings) -> Iterator[Table]:
     """One for each share of reads, between threads and between processes."""
-    seconds = given.scaled(0.4, 0.02)
+    seconds = given.scaled(0.3, 0.02)
     patiences = given.scaled(PATIENCES, PATIENCES[::4])
     threads = _contestants("threading.Lock", "RWLock({policy})", patiences)
     between_processes = _contestants("multiprocessing.Lock", "ProcessRWLock(None, {policy})", patiences)

@@ -56,7 +56,7 @@ def _fight(
     tell(judge(contestant, tallies, took, shared.box[0]))
 
 
-SCENES = ((2, 0), (2, 50), (2, 90), (4, 0), (4, 50), (4, 90), (4, 100))  # processes, per cent of reads
+SCENES = ((2, 0), (2, 50), (2, 90), (4, 0), (4, 50), (4, 90))  # processes, per cent of reads
 
 
 def tables(given: Settings) -> Iterator[Table]:
@@ -65,7 +65,7 @@ def tables(given: Settings) -> Iterator[Table]:
     for processes, percent in given.scaled(SCENES, SCENES[-2:-1]):
 
         def measure(contestant: Contestant, processes: int = processes, reads: float = percent / 100) -> Figures:
-            return contend(contestant, processes, reads, given.scaled(0.4, 0.02), given.seed)
+            return contend(contestant, processes, reads, given.scaled(0.3, 0.02), given.seed)
 
         yield fill(
             f"processes/{processes}/{percent}",

@@ -41,7 +41,7 @@ def run(folder):
 """
 
 PARKING = 0.2  # seconds: a rival cannot be asked who waits
-LOST = 2.0  # seconds without anybody: the lock counts as lost
+LOST = 1.0  # seconds without anybody: the lock counts as lost
 
 
 def _measure(contestant: Contestant, victim: str, lost: float, *, tell: Callable[[Figures], None], folder: str) -> None:
@@ -73,7 +73,7 @@ def _measure(contestant: Contestant, victim: str, lost: float, *, tell: Callable
 
 def tables(given: Settings) -> Iterator[Table]:
     """One; the longest of all rounds counts."""
-    lost = given.scaled(LOST, LOST / 4)
+    lost = given.scaled(LOST, LOST / 2)
 
     def measure(contestant: Contestant) -> Figures:
         figures: Figures = {}

@@ -104,14 +104,17 @@ def contend(contestant: Contestant, runtime: str, tasks: int, reads: float, seco
     return judge(contestant, tallies, took, box[0])
 
 
-SCENES = ((100, 0), (100, 50), (100, 90), (100, 100), (10, 50), (1000, 50))  # tasks, per cent of reads
+SCENES = {  # tasks, per cent of reads
+    "asyncio": ((100, 0), (100, 50), (100, 90), (100, 100), (10, 50), (1000, 50)),
+    "trio": ((100, 50), (100, 90)),
+}
 
 
 def tables(given: Settings) -> Iterator[Table]:
     """One for each runtime, number of tasks and share of reads."""
     for runtime, (everybody, *_) in RUNTIMES.items():
         contestants = given.chosen(everybody)
-        for tasks, percent in given.scaled(SCENES, SCENES[:2]):
+        for tasks, percent in given.scaled(SCENES[runtime], ((100, 50),)):
 
             def measure(
                 contestant: Contestant, runtime: str = runtime, tasks: int = tasks, reads: float = percent / 100

@@ -43,7 +43,7 @@ class Scene(NamedTuple):
 
 SCENES = (
     *(Scene(8, percent) for percent in (0, 50, 90, 100)),
-    *(Scene(2, percent) for percent in (0, 50, 90, 100)),
+    Scene(2, 50),
     Scene(32, 50),
     Scene(8, 50, between=200),
     Scene(8, 50, split=True),
@@ -60,7 +60,7 @@ def tables(given: Settings) -> Iterator[Table]:
                 contestant,
                 scene.threads,
                 scene.percent / 100,
-                given.scaled(0.4, 0.01),
+                given.scaled(0.3, 0.01),
                 seed=given.seed,
                 between=scene.between,
                 split=scene.split,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rwlocks.cli._bench_contestants import Contestant
     from rwlocks.cli._bench_tables import Figures
 
-__all__ = ["COLUMNS", "NEIGHBOURS", "RUNTIMES", "pair"]
+__all__ = ["COLUMNS", "NEIGHBOURS", "RUNTIMES", "average", "block", "pair", "repeat"]
 
 COLUMNS: Final = tuple(Column(figure=mode, heading=f"{mode} ns", scale=1e9, ratio=True) for mode in ("read", "write"))
 
@@ -39,8 +39,7 @@ def run(folder):
         while len(times) < 3 or clock() < end:
             began = clock()
             for _ in pairs:
-                {a_sync}with {enter}:
-                    pass
+                {body}
             times.append(clock() - began)
         return times
     return work
@@ -101,28 +100,39 @@ NEIGHBOURS: Final[dict[str, Callable[[], AbstractContextManager[None]]]] = {
 
 def pair(contestant: Contestant, runtime: str, neighbour: str, seconds: float) -> Figures:
     """Seconds for one acquisition and its release, by mode. Each mode is measured for ``seconds``."""
-    figures: Figures = {}
-    for mode in ("read", "write"):
-        length = _length(contestant, runtime, mode)
-        with TemporaryDirectory() as folder, NEIGHBOURS[neighbour]():
-            times = run_pairs(contestant, runtime, mode, folder, length, seconds)
-        took = min(times) if neighbour == "alone" else sum(times) / len(times)
-        figures[mode] = took / length
-    return figures
+    return {
+        mode: average(contestant, runtime, neighbour, block(contestant, runtime, mode), seconds)
+        for mode in ("read", "write")
+    }
+
+
+def block(contestant: Contestant, runtime: str, mode: str) -> str:
+    """The pair as its users write it, with nothing inside."""
+    a_sync, _ = RUNTIMES[runtime]
+    return f"{a_sync}with {getattr(contestant, mode)}:\n    pass"
+
+
+def average(contestant: Contestant, runtime: str, neighbour: str, body: str, seconds: float) -> float:
+    """Seconds for ``body`` once, measured for ``seconds``."""
+    length = _length(contestant, runtime, body)
+    with TemporaryDirectory() as folder, NEIGHBOURS[neighbour]():
+        times = repeat(contestant, runtime, body, folder, length, seconds)
+    return (min(times) if neighbour == "alone" else sum(times) / len(times)) / length
 
 
 @functools.cache
-def _length(contestant: Contestant, runtime: str, mode: str) -> int:
+def _length(contestant: Contestant, runtime: str, body: str) -> int:
     """The pairs of a short run. Found out undisturbed, and once, so that it is the same beside any neighbour."""
     length = 1
     with TemporaryDirectory() as folder:
-        while min(run_pairs(contestant, runtime, mode, folder, length, 0.0)) < SHORT:
+        while min(repeat(contestant, runtime, body, folder, length, 0.0)) < SHORT:
             length *= 2
     return length
 
 
-def run_pairs(contestant: Contestant, runtime: str, mode: str, folder: str, length: int, seconds: float) -> list[float]:
+def repeat(contestant: Contestant, runtime: str, body: str, folder: str, length: int, seconds: float) -> list[float]:
+    """Seconds of each run of ``length`` times ``body``: three runs, and more until ``seconds`` are over."""
     a_sync, start = RUNTIMES[runtime]
-    work = compiled(WORK, contestant, a_sync=a_sync, enter=getattr(contestant, mode))(folder)
+    work = compiled(WORK, contestant, a_sync=a_sync, body=body)(folder)
     times: list[float] = start(work, range(length), seconds, time.perf_counter)
     return times

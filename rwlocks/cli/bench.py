@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import platform
-from importlib.metadata import PackageNotFoundError
 from typing import TYPE_CHECKING, Final, get_args
 
 import rwlocks
@@ -49,7 +47,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print the tables, and return the exit code: 1 if a lock did not exclude, or let somebody hang."""
-    print(f"rwlocks {_version()}, {platform.python_implementation()} {platform.python_version()}, {platform.machine()}")
+    here = rwlocks.features()
+    print(f"rwlocks {here.version} on {here.interpreter}: {', '.join(map(str, here.parts))}")
     try:
         for table in _tables([] if options.policy == "all" else [options.policy], options.seconds):
             print("\n".join(lines(table)), flush=True)
@@ -88,13 +87,6 @@ def _part(seconds: float) -> float:
     """Seconds of the shortest measurement, when two contestants are to take so long in all."""
     pairs = len(RUNTIMES) * 2 * sum(PARTS[neighbour] for neighbour in NEIGHBOURS)
     return seconds / (ROUNDS * 2 * (pairs + len(SHARES) * PARTS["contended"]))
-
-
-def _version() -> str:
-    try:
-        return rwlocks.__version__
-    except PackageNotFoundError:
-        return "of a checkout that is not installed"
 
 
 def _seconds(text: str) -> float:
