@@ -17,8 +17,8 @@ __all__ = ["core", "describe"]
 
 def core() -> str:
     """Which core of `RWLock` is measured: "compiled" or "pure"."""
-    states = {part.serves: part.state for part in rwlocks.features().parts}
-    return "compiled" if states["RWLock"] == "compiled" else "pure"
+    compiled = {part.serves: part.compiled for part in rwlocks.features().parts}
+    return "compiled" if compiled["RWLock"] else "pure"
 
 
 def describe() -> dict[str, object]:

@@ -2,14 +2,14 @@
 
 Each compiled part has a door: a module that is all there is between the part and those who use it. It can be imported,
 or raises BackendUnavailable with the reason and the remedy. So the part speaks for itself, and what is said here is
-what its users meet. A door that does not exist leads nowhere in this version: that part is plain Python.
+what its users meet.
 """
 
 from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from rwlocks import _runtimes
 from rwlocks._errors import BackendUnavailable
@@ -40,13 +40,13 @@ class Part(NamedTuple):
 
     serves: str
     """The class that stands on it."""
-    state: Literal["compiled", "pure", "missing"]
-    """In use as compiled code; in use as Python code, for this version has no other; or to be had, and not there."""
+    compiled: bool
+    """Whether compiled code is in use. Without it an `RWLock` is slower, and a `ProcessRWLock` cannot be made."""
     about: str
-    """How it was built, or why it is not compiled; with the remedy, if it is missing."""
+    """What is compiled; or why nothing is in use, and the remedy."""
 
     def __str__(self) -> str:
-        return f"{self.serves} {self.state}"
+        return f"{self.serves} {'' if self.compiled else 'not '}compiled"
 
 
 class KnownBackend(NamedTuple):
@@ -105,14 +105,9 @@ def _interpreter() -> Interpreter:
 
 def _ask(serves: str, door: str) -> Part:
     try:
-        behind = import_module(door)
+        return Part(serves, compiled=True, about=import_module(door).ABOUT)
     except BackendUnavailable as reason:
-        return Part(serves, "missing", str(reason))
-    except ModuleNotFoundError as error:
-        if error.name != door:
-            raise
-        return Part(serves, "pure", "this version of rwlocks has no compiled core for it")
-    return Part(serves, "compiled", behind.ABOUT)
+        return Part(serves, compiled=False, about=str(reason))
 
 
 def _backends() -> tuple[KnownBackend, ...]:

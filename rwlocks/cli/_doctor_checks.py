@@ -70,10 +70,10 @@ def _interpreter(found: Features) -> Iterator[Finding]:
 
 
 def _part(part: Part) -> Finding:
-    words = {"compiled": "compiled, in use", "pure": "in Python", "missing": "missing"}[part.state]
-    problem = part.about if part.state == "missing" else ""
-    text = words if problem else f"{words}: {part.about}"
-    return Finding("compiled parts", part.serves, text, {"state": part.state, "about": part.about}, problem)
+    section, value = "compiled parts", {"in_use": part.compiled, "about": part.about}
+    if part.compiled:
+        return Finding(section, part.serves, f"in use: {part.about}", value)
+    return Finding(section, part.serves, "not in use", value, part.about)
 
 
 def _environment() -> Iterator[Finding]:
