@@ -53,7 +53,7 @@ def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str], monk
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([], "no command; the known ones are status, unlink, "),
+        ([], "no command; the known ones are run, status, unlink, "),
         (["dance"], "invalid choice: 'dance'"),
         (["demo", "--policy", "lifo"], "invalid choice: 'lifo'"),
         (["demo", "--seconds", "0"], "'0' is no time to play; give seconds above 0"),

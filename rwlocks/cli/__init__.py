@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError
 from typing import TYPE_CHECKING, Final, Protocol
 
 import rwlocks
-from rwlocks.cli import bench, demo, doctor, migrate, status, unlink
+from rwlocks.cli import bench, demo, doctor, migrate, run, status, unlink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +40,7 @@ class Command(Protocol):
 
 
 COMMANDS: Final[dict[str, Command]] = {
+    "run": run,
     "status": status,
     "unlink": unlink,
     "doctor": doctor,
