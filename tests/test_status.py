@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -11,17 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _processes import Cast, ProcessCore, config, take, until, waiting
+from _processes import FORK, Cast, ProcessCore, config, take, until, waiting
 
 import rwlocks
-from rwlocks import Mode
+from rwlocks import Mode, ProcessRWLock
 from rwlocks.cli import main
 from rwlocks.cli._status_lines import duration, printable
-from rwlocks.cli._status_survey import command_of, policy_of
-from rwlocks.policies import Fifo, PhaseFair, Policy, ReaderPreference, WriterPreference
+from rwlocks.cli._status_survey import command_of
+from rwlocks.policies import Fifo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from multiprocessing.synchronize import Event
 
 READ, UPGRADABLE, WRITE = Mode.READ, Mode.UPGRADABLE, Mode.WRITE
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rwlocks.__file__).parents[1])}
@@ -102,6 +104,28 @@ def test_the_dead_are_told_from_the_living(cast: Cast, capsys: pytest.CaptureFix
     assert "1 dead found, 1 of them writing; 0 repairs\n" in out
     assert "  a writer died: what this lock protects may be half written, until mark_consistent() is called\n" in out
     assert documents(capsys, "cache")[0]["recovered"] is True
+
+
+def abandon(lock: ProcessRWLock, done: Event) -> None:
+    lock.write().acquire()
+    gc.collect()
+    done.set()
+    signal.pause()
+
+
+@pytest.mark.filterwarnings("ignore::rwlocks.AbandonedHoldWarning")
+def test_a_hold_whose_guard_was_lost_is_told(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with ProcessRWLock(directory / "cache") as lock:
+        done = FORK.Event()
+        process = FORK.Process(target=abandon, args=(lock, done))
+        process.start()
+        assert done.wait(30)
+        out = shown(capsys, "cache")
+        (found,) = documents(capsys, "cache")
+        process.kill()
+        process.join()
+    assert "ABANDONED, its process has lost the guard" in out
+    assert [holder["abandoned"] for holder in found["holders"]] == [True]
 
 
 def test_without_a_name_it_tells_all_and_no_bad_file_stops_it(
@@ -209,26 +233,6 @@ def test_an_impossible_interval_is_refused(interval: str, capsys: pytest.Capture
 
 
 # -- words -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "policy",
-    [
-        ReaderPreference(),
-        ReaderPreference(max_writer_wait=0.25),
-        WriterPreference(max_consecutive_writers=3),
-        Fifo(),
-        Fifo(max_batch=2),
-        PhaseFair(max_batch=5),
-    ],
-    ids=repr,
-)
-def test_a_policy_is_recognised(policy: Policy) -> None:
-    assert policy_of(config(policy)) == policy
-
-
-def test_orders_that_no_policy_has_are_none() -> None:
-    assert policy_of(config()._replace(after_write=1, while_reading=0)) is None
 
 
 @pytest.mark.parametrize(

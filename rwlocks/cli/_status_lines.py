@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from rwlocks.cli._status_survey import DEATHS, command_of, held_as, policy_of
+from rwlocks.cli._status_survey import command_of, held_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,9 +57,11 @@ def _entry(entry: Entry) -> Iterator[Line]:
 
 
 def _state(look: Look) -> str:
+    from rwlocks._process_open import policy_of
+
     policy, mode = policy_of(look.config), held_as(look)
-    bounds = {} if policy is None else {name: bound for name, bound in policy.bounds().items() if bound is not None}
-    shown = ["policy unknown" if policy is None else policy.name, *(f"{k}={v:g}" for k, v in bounds.items())]
+    bounds = {name: bound for name, bound in policy.bounds().items() if bound is not None}
+    shown = [policy.name, *(f"{k}={v:g}" for k, v in bounds.items())]
     holders = sum(seen.request.held for seen in look.seen)
     waiters = sum(not seen.request.held or seen.request.pending for seen in look.seen)
     state = STATES[None if mode is None else mode.value] + (f" by {holders}" if holders else "")
@@ -85,11 +87,13 @@ def _note(seen: Seen) -> str:
         return "DEAD, to be cleared away by the next who comes"
     if not seen.here:
         return "in another pid namespace"
+    if seen.request.abandoned:
+        return "ABANDONED, its process has lost the guard"
     return "granted, not noticed yet" if seen.request.granted else ""
 
 
 def _tone(seen: Seen) -> Tone:
-    if not seen.alive:
+    if not seen.alive or seen.request.abandoned:
         return "alarm"
     return "holds" if seen.request.held else "waits"
 
@@ -104,6 +108,8 @@ def _totals(look: Look) -> str:
 
 
 def _alarms(look: Look) -> Iterator[str]:
+    from rwlocks._process_open import DEATHS
+
     if look.snapshot.writer_died and DEATHS[look.config.on_writer_death] != "ignore":
         yield HALF_WRITTEN
     if not look.whole and look.gate:

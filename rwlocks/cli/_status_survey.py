@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-from rwlocks.policies import Fifo, PhaseFair, Policy, ReaderPreference, WriterPreference
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rwlocks._types import Mode
     from rwlocks.backends.process._look import Look, Seen
-    from rwlocks.backends.process._segment import Config
 
-__all__ = ["Entry", "Survey", "command_of", "document", "held_as", "policy_of", "survey"]
-
-DEATHS: Final = ("flag", "raise", "ignore")
+__all__ = ["Entry", "Survey", "command_of", "document", "held_as", "survey"]
 
 
 class Entry(NamedTuple):
@@ -74,20 +69,6 @@ def held_as(look: Look) -> Mode | None:
     return next((mode for mode in (Mode.WRITE, Mode.UPGRADABLE, Mode.READ) if mode in held), None)
 
 
-def policy_of(config: Config) -> Policy | None:
-    """The policy, with its bounds; None for orders that no policy has."""
-    from rwlocks.backends.process._segment import NO_BOUND
-    from rwlocks.policies import Order
-
-    orders = Order.READERS_FIRST, Order.WRITERS_FIRST, Order.ARRIVAL
-    wait = None if config.max_writer_wait == NO_BOUND else config.max_writer_wait / 1e9
-    batch = None if config.max_batch == NO_BOUND else config.max_batch
-    writers = None if config.max_consecutive_writers == NO_BOUND else config.max_consecutive_writers
-    policies: tuple[Policy, ...] = ReaderPreference(wait), WriterPreference(writers), Fifo(batch), PhaseFair(batch)
-    wanted = orders[config.after_write], orders[config.while_reading]
-    return next((each for each in policies if (each.after_write, each.while_reading) == wanted), None)
-
-
 def command_of(pid: int) -> str:
     """What a process runs, as its user would write it; "" where that cannot be known."""
     try:
@@ -112,10 +93,12 @@ def _lock_document(entry: Entry) -> dict[str, object]:
     look = entry.look
     if look is None:
         return identity | {"error": entry.error}
+    from rwlocks._process_open import DEATHS, policy_of
+
     mode, policy, now = held_as(look), policy_of(look.config), look.snapshot
     return identity | {
-        "policy": None if policy is None else policy.name,
-        "bounds": {} if policy is None else policy.bounds(),
+        "policy": policy.name,
+        "bounds": policy.bounds(),
         "on_writer_death": DEATHS[look.config.on_writer_death],
         "max_processes": look.config.max_processes,
         "max_holds": look.config.max_holds,
@@ -151,6 +134,7 @@ def _seen_documents(look: Look, *, held: bool) -> Iterator[dict[str, object]]:
                 "seconds": request.age or None,
                 "alive": seen.alive,
                 "upgrading": request.pending,
+                "abandoned": request.abandoned,
             }
 
 
