@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from statistics import median
 from typing import TYPE_CHECKING, Final, Protocol, final
 
 from rwlocks.cli._demo_verdict import timeline
@@ -12,10 +14,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from rwlocks.cli._demo_raid import Death
     from rwlocks.cli._demo_verdict import Instant, Summary, Verdict
     from rwlocks.cli._demo_workload import Crew, Glimpse, Round
 
-__all__ = ["COLUMNS", "Plain", "View", "cells", "company", "conclusion", "rules"]
+__all__ = ["COLUMNS", "Plain", "View", "cells", "company", "conclusion", "epitaph", "rules"]
 
 STEP: Final = 0.0005  # seconds between two columns of a timeline
 WIDTH: Final = 64  # columns of a timeline
@@ -52,9 +55,12 @@ class Plain:
     def __init__(self, crew: Crew, seed: int) -> None:
         self._crew, self._seed = crew, seed
         self._policy: str | None = None
+        self._deaths = 0
 
     def __enter__(self) -> Self:
         print(f"rwlocks demo, seed {self._seed}: one RWLock for {company(self._crew)}", flush=True)
+        if self._crew.processes:
+            print(f"and one ProcessRWLock for {len(self._crew.processes)} processes, some of which are killed")
         return self
 
     def __exit__(
@@ -69,6 +75,9 @@ class Plain:
         if glimpse.policy != self._policy:
             self._policy = glimpse.policy
             print(f"  {glimpse.policy}: {glimpse.seconds:.1f} s ...", flush=True)
+        for death in glimpse.deaths[self._deaths :]:
+            print(f"    {epitaph(death)}", flush=True)
+        self._deaths = len(glimpse.deaths)
 
     def report(self, rounds: Sequence[Round], verdict: Verdict) -> None:
         print(f"\nThe busiest {WIDTH * STEP * 1000:.0f} ms of each round, {STEP * 1000:g} ms to a column:")
@@ -125,13 +134,39 @@ def cells(summary: Summary) -> tuple[str, ...]:
     )
 
 
+def epitaph(death: Death) -> str:
+    """How one worker died, and how the others went on."""
+    if death.recovery is None:
+        return f"{death.worker} killed while {death.doing}; nobody got in after it"
+    return f"{death.worker} killed while {death.doing}; the next got in {death.recovery * 1000:.1f} ms later"
+
+
+def casualties(verdict: Verdict) -> list[str]:
+    """All deaths in words, if there were any."""
+    if not verdict.deaths:
+        return []
+    doing = Counter(death.doing for death in verdict.deaths)
+    lines = [f"{len(verdict.deaths)} killed: " + ", ".join(f"{count} {what}" for what, count in doing.most_common())]
+    if verdict.recoveries:
+        lines.append(
+            f"after {len(verdict.recoveries)} of these deaths another one got in, "
+            f"{median(verdict.recoveries) * 1000:.1f} ms later (median), {verdict.recoveries[-1] * 1000:.1f} ms at most"
+        )
+    return lines
+
+
 def conclusion(verdict: Verdict, crew: Crew) -> list[str]:
     """The verdict in words."""
     if not verdict.violations:
-        return [f"no violations: {verdict.granted:,} acquisitions by {len(crew.names)} workers, each one checked"]
+        workers = len(crew.names) + len(crew.processes)
+        return [
+            f"no violations: {verdict.granted:,} acquisitions by {workers} workers, each one checked",
+            *casualties(verdict),
+        ]
     hidden = len(verdict.violations) - SHOWN
     return [
         f"{len(verdict.violations):,} VIOLATIONS in {verdict.granted:,} acquisitions: this lock cannot be trusted",
         *(f"  {each}" for each in verdict.violations[:SHOWN]),
         *([f"  and {hidden:,} more"] if hidden > 0 else []),
+        *casualties(verdict),
     ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, final
 from rwlocks import Mode
 from rwlocks.cli._demo_plain import COLUMNS, STEP, cells, company, conclusion, rules
 from rwlocks.cli._demo_verdict import timeline
+from rwlocks.cli._demo_workload import PROCESSES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,7 @@ HELD: Final = {Mode.READ: ("▅", "cyan"), Mode.UPGRADABLE: ("▆", "yellow"), M
 HOLDS: Final = {Mode.READ: "reads", Mode.UPGRADABLE: "reads, may write", Mode.WRITE: "writes"}
 WAITS: Final = {Mode.READ: "wants to read", Mode.UPGRADABLE: "wants to read", Mode.WRITE: "wants to write"}
 WAITING: Final = "·"
+KILLED: Final = "✗", "bold red"
 HEIGHTS: Final = " ▁▂▃▄▅▆▇█"
 LABEL: Final = 14  # columns for a name, and for a state
 STATE: Final = 17
@@ -48,7 +50,8 @@ class Screen:
         self._roll_width = max(10, self._console.width - LABEL - STATE - 6)
         self._rolls: dict[str, deque[tuple[str, str]]] = {}
         self._looks = 0
-        for name in crew.names:
+        self._deaths = 0
+        for name in crew.names + crew.processes:
             self._rolls[name] = deque(maxlen=self._roll_width)
 
     def __enter__(self) -> Self:
@@ -64,24 +67,31 @@ class Screen:
         self._live.stop()
 
     def look(self, glimpse: Glimpse) -> None:
-        words: dict[str, tuple[str, str]] = dict.fromkeys(self._crew.names, ("", ""))
-        cells: dict[str, tuple[str, str]] = dict.fromkeys(self._crew.names, (" ", ""))
+        names = self._crew.processes if glimpse.policy == PROCESSES else self._crew.names
+        words: dict[str, tuple[str, str]] = dict.fromkeys(names, ("", ""))
+        cells: dict[str, tuple[str, str]] = dict.fromkeys(names, (" ", ""))
         for holder in glimpse.statistics.holders:
             cells[holder.owner] = HELD[holder.mode]
             words[holder.owner] = HOLDS[holder.mode], HELD[holder.mode][1]
         for waiter in glimpse.statistics.waiters:
             cells[waiter.owner] = WAITING, HELD[waiter.mode][1]
             words[waiter.owner] = WAITS[waiter.mode], "dim"
-        for name, roll in self._rolls.items():
-            roll.append(cells[name])
+        for death in glimpse.deaths[self._deaths :]:
+            cells[death.worker] = KILLED
+            words[death.worker] = "killed", KILLED[1]
+        self._deaths = len(glimpse.deaths)
+        for name in names:
+            self._rolls[name].append(cells[name])
         if self._looks % REDRAW_EVERY == 0:
-            self._live.update(self._frame(glimpse, words), refresh=True)
+            self._live.update(self._frame(glimpse, {name: words[name] for name in names}), refresh=True)
         self._looks += 1
 
     def report(self, rounds: Sequence[Round], verdict: Verdict) -> None:
         show = self._console.print
         width = min(self._console.width - LABEL - 3, 100)
         show(self._title())
+        if self._crew.processes:
+            show(f"  and one ProcessRWLock for {len(self._crew.processes)} processes, some of which were killed")
         span, column = width * STEP * 1000, STEP * 1000
         show(
             f"\n The busiest {span:.0f} ms of each round, {column:g} ms to a column; higher is more of them",
@@ -95,7 +105,7 @@ class Screen:
         style = "bold red" if verdict.violations else "bold green"
         for line in conclusion(verdict, self._crew):
             show(f" {line}", style=style, markup=False)
-            style = "red"
+            style = "red" if verdict.violations else "green"
 
     # -- the parts ---------------------------------------------------------------------------------------------
 
@@ -112,17 +122,18 @@ class Screen:
         from rich.text import Text
 
         lines: list[Text] = []
-        for name, roll in self._rolls.items():
+        for name, state in words.items():
+            roll = self._rolls[name]
             blank = " " * (self._roll_width - len(roll))
             line = Text(no_wrap=True).append(f" {name:<{LABEL - 1}}").append(blank)
             for glyph, style in roll:
                 line.append(glyph, style)
-            lines.append(line.append("  ").append(*words[name]))
+            lines.append(line.append("  ").append(*state))
         return Group(
             self._title(),
             self._progress(glimpse),
             Panel(Text("\n").join(lines), border_style="dim", padding=0, title="who holds the lock, who waits"),
-            self._legend(),
+            self._legend(killing=glimpse.policy == PROCESSES),
             self._counts(glimpse),
         )
 
@@ -140,19 +151,22 @@ class Screen:
             line.append("   ")
         return line
 
-    def _legend(self) -> Text:
+    def _legend(self, *, killing: bool) -> Text:
         from rich.text import Text
 
         line = Text(" ")
         for mode, words in HOLDS.items():
             line.append(*HELD[mode]).append(f" {words}   ")
-        return line.append(WAITING).append(" waits")
+        line.append(WAITING).append(" waits")
+        return line.append("   ").append(*KILLED).append(" killed") if killing else line
 
     def _counts(self, glimpse: Glimpse) -> Text:
         from rich.text import Text
 
         now = glimpse.statistics
         line = Text(f" {now.acquisitions:,} acquisitions, {len(now.holders)} hold it, {len(now.waiters)} wait, ")
+        if glimpse.deaths:
+            line.append(f"{len(glimpse.deaths)} killed, the last one {glimpse.deaths[-1].doing}; ")
         if glimpse.violations:
             return line.append(f"{glimpse.violations:,} violations", "bold red")
         return line.append("no violations", "green")

@@ -6,10 +6,12 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 from rwlocks import Mode
+from rwlocks.cli._demo_workload import PROCESSES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rwlocks.cli._demo_raid import Death, Raid
     from rwlocks.cli._demo_workload import Round
 
 __all__ = ["Instant", "Summary", "Verdict", "judge", "timeline"]
@@ -45,19 +47,30 @@ class Verdict(NamedTuple):
     summaries: tuple[Summary, ...]
     granted: int
     violations: tuple[str, ...]
+    deaths: tuple[Death, ...] = ()
+    """Of worker processes, each killed while it used the lock."""
 
     @property
     def exit_code(self) -> int:
-        """1 if the lock ever failed to protect its data, or lost somebody."""
+        """1 if a lock ever failed to protect its data, or lost somebody, the dead excepted."""
         return 1 if self.violations else 0
 
+    @property
+    def recoveries(self) -> tuple[float, ...]:
+        """For each death after which another one got in, the seconds that this took; the shortest first."""
+        return tuple(sorted(death.recovery for death in self.deaths if death.recovery is not None))
 
-def judge(rounds: Sequence[Round]) -> Verdict:
-    """The verdict on these rounds."""
+
+def judge(rounds: Sequence[Round], raids: Sequence[Raid] = ()) -> Verdict:
+    """The verdict on these rounds, and on those of the processes."""
     return Verdict(
-        tuple(map(_summary, rounds)),
-        sum(wait.granted for each in rounds for wait in each.waits),
-        tuple(f"{each.policy}: {what}" for each in rounds for what in each.violations),
+        (*map(_summary, rounds), *map(_summary_of_raid, raids)),
+        sum(wait.granted for each in rounds for wait in each.waits) + sum(each.granted for each in raids),
+        (
+            *(f"{each.policy}: {what}" for each in rounds for what in each.violations),
+            *(f"{PROCESSES}: {what}" for each in raids for what in each.violations),
+        ),
+        tuple(death for each in raids for death in each.deaths),
     )
 
 
@@ -97,5 +110,16 @@ def _summary(played: Round) -> Summary:
         reader_wait=longest[False],
         writer_wait=longest[True],
         given_up=len(played.waits) - granted,
+        violations=len(played.violations),
+    )
+
+
+def _summary_of_raid(played: Raid) -> Summary:
+    return Summary(
+        PROCESSES,
+        played.granted / played.seconds if played.seconds else 0.0,
+        reader_wait=played.reader_wait,
+        writer_wait=played.writer_wait,
+        given_up=played.given_up,
         violations=len(played.violations),
     )

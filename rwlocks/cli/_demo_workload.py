@@ -29,8 +29,12 @@ if TYPE_CHECKING:
     from rwlocks import LockStatistics
     from rwlocks._guards import Guard
     from rwlocks.cli._demo_counter import Visit
+    from rwlocks.cli._demo_raid import Death
 
-__all__ = ["Crew", "Glimpse", "Hold", "Lock", "Round", "Wait", "play", "recruit"]
+__all__ = ["PROCESSES", "Crew", "Glimpse", "Hold", "Lock", "Round", "Wait", "play", "recruit"]
+
+PROCESSES: Final = "processes"
+"""What the round of the processes is called, where the others have the names of policies."""
 
 LOOK_EVERY: Final = 0.025  # seconds between two looks at the lock
 GRACE: Final = 10.0  # seconds that the workers have to end in; each needs a few milliseconds
@@ -57,14 +61,16 @@ class Lock(Protocol):
 
 
 class Crew(NamedTuple):
-    """Who works: names of threads, and of the tasks of each loop."""
+    """Who works: names of threads, of the tasks of each loop, and of processes."""
 
     threads: tuple[str, ...]
     asyncio_loops: tuple[tuple[str, ...], ...]
     trio_loops: tuple[tuple[str, ...], ...]
+    processes: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
+        """All within this process."""
         return self.threads + sum(self.asyncio_loops + self.trio_loops, ())
 
 
@@ -101,19 +107,26 @@ class Glimpse(NamedTuple):
     """The lock at one instant of a round that goes on."""
 
     policy: str
+    """What the round is called."""
     elapsed: float
     seconds: float
     statistics: LockStatistics
     violations: int
+    deaths: tuple[Death, ...] = ()
+    """Who has been killed so far, in that order."""
 
 
-def recruit() -> Crew:
-    """Four threads, two asyncio loops with three tasks each, and, where trio is installed, one loop with four."""
+def recruit(*, processes: bool = False) -> Crew:
+    """Four threads, two asyncio loops with three tasks each, and, where trio is installed, one loop with four.
+
+    And six processes, if that is asked for.
+    """
     trio = importlib.util.find_spec("trio") is not None
     return Crew(
         threads=tuple(f"thread {n}" for n in range(1, 5)),
         asyncio_loops=tuple(tuple(f"asyncio {loop}{n}" for n in range(1, 4)) for loop in "ab"),
         trio_loops=(tuple(f"trio {n}" for n in range(1, 5)),) if trio else (),
+        processes=tuple(f"process {n}" for n in range(1, 7)) if processes else (),
     )
 
 
