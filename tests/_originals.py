@@ -38,9 +38,9 @@ def under_test(name: str) -> Any:
     return import_module(name if ON_THE_ORIGINALS else f"rwlocks.compat.{name}")
 
 
-async def turns() -> None:
-    """Let the other tasks run until none can go on by itself. The originals cannot be asked who waits."""
-    for _ in range(20):
+async def turns(count: int = 20) -> None:
+    """Let the other tasks run, by default until none can go on by itself. The originals cannot be asked who waits."""
+    for _ in range(count):
         await asyncio.sleep(0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import types
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,9 @@ from rwlocks.compat.aiorwlock import RWLock
 from rwlocks.testing import wait_until_parked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Coroutine, Generator
+
+    from rwlocks._types import PolicyName
 
 Side: TypeAlias = aiorwlock.ReaderLock | aiorwlock.WriterLock
 
@@ -173,16 +176,20 @@ def test_others_run_once_before_an_acquisition_that_need_not_wait_goes_on_unless
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("acquisition", [hold, lambda side: side.acquire()], ids=["in a block", "alone"])
 @pytest.mark.parametrize("name", ["reader", "writer"])
-def test_a_cancellation_in_that_turn_undoes_the_acquisition(name: str) -> None:
+def test_a_cancellation_in_that_turn_undoes_the_acquisition(
+    name: str, acquisition: Callable[[Side], Coroutine[Any, Any, Any]]
+) -> None:
     async def scenario() -> None:
         lock = RWLock()
         side: Side = getattr(lock, name)
-        task = asyncio.create_task(hold(side))
+        task = asyncio.create_task(acquisition(side))
         await asyncio.sleep(0)
         assert is_locked(side)
         task.cancel()
         await asyncio.wait([task])
+        assert task.cancelled()
         assert repr(lock) == FREE
 
     asyncio.run(scenario())
@@ -241,6 +248,60 @@ def test_a_thread_may_use_the_lock_underneath_meanwhile() -> None:
                 pass
 
     asyncio.run(scenario())
+
+
+class Inside:
+    """Who is inside, to see that nobody is who must not be."""
+
+    def __init__(self) -> None:
+        self.readers: list[object] = []
+        self.writers: list[object] = []
+
+    def enter(self, side: Side, who: object) -> list[object]:
+        group = self.writers if isinstance(side, aiorwlock.WriterLock) else self.readers
+        group.append(who)
+        assert len(set(self.writers)) <= 1
+        assert not self.writers or set(self.readers) <= set(self.writers)
+        return group
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("policy", ["writer-pref", "fifo"])
+def test_whatever_is_cancelled_nobody_is_inside_who_must_not_be_and_nothing_stays(
+    policy: PolicyName, fast: bool
+) -> None:
+    async def scenario(dice: random.Random) -> None:
+        lock = RWLock(fast=fast, policy=policy)
+        inside = Inside()
+
+        async def visit(side: Side, *deeper: Side) -> None:
+            await turns(dice.randint(0, 3))
+            async with side:
+                group = inside.enter(side, asyncio.current_task())
+                try:
+                    if deeper:
+                        await visit(*deeper)
+                    await turns(dice.randint(0, 3))
+                finally:
+                    group.remove(asyncio.current_task())
+
+        ways: list[list[Side]] = [
+            [lock.reader],
+            [lock.writer],
+            [lock.reader, lock.reader],
+            [lock.writer, lock.reader, lock.writer],
+        ]
+        tasks = [asyncio.create_task(visit(*dice.choice(ways))) for _ in range(8)]
+        for task in dice.sample(tasks, 4):
+            await turns(dice.randint(0, 3))
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert repr(lock) == FREE
+        assert not lock.native.statistics().waiters
+        await hold(lock.writer)
+
+    for seed in range(100):
+        asyncio.run(scenario(random.Random(seed)))
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from rwlocks._types import Deadlocks
 
-NONE, SHARED, EXCLUSIVE = MultiLockType
+NONE, SHARED, EXCLUSIVE = KINDS = list(MultiLockType)
 
 one_and_several = pytest.mark.parametrize(
     "make", [MultiLock, lambda: MultiLockSet([MultiLock(), MultiLock(), MultiLock()])], ids=["one", "several"]
@@ -449,6 +450,39 @@ def test_the_protocol_is_for_type_checkers() -> None:
     protocol: Any = MultiLockable
     with pytest.raises(TypeError, match="runtime"):
         isinstance(MultiLock(), protocol)
+
+
+def test_whatever_is_cancelled_nothing_stays_held() -> None:
+    async def scenario(dice: random.Random) -> None:
+        locks = [MultiLock(policy=dice.choice(["reader-pref", "fifo"])) for _ in range(3)]
+        held: dict[MultiLock, list[MultiLockType]] = {lock: [] for lock in locks}
+
+        async def visit(wanted: MultiLockSet, kind: MultiLockType) -> None:
+            for _ in range(3):
+                await turns(dice.randint(0, 3))
+                async with wanted.context(kind):
+                    for lock in wanted:
+                        assert not any(other.excludes(kind) for other in held[lock] if other is not NONE)
+                        held[lock].append(kind)
+                    try:
+                        await turns(dice.randint(0, 3))
+                    finally:
+                        for lock in wanted:
+                            held[lock].remove(kind)
+
+        tasks = [
+            asyncio.create_task(visit(MultiLockSet(dice.sample(locks, dice.randint(1, 3))), dice.choice(KINDS)))
+            for _ in range(8)
+        ]
+        for task in dice.sample(tasks, 4):
+            await turns(dice.randint(0, 3))
+            task.cancel()
+        done, _ = await asyncio.wait(tasks)
+        assert not [task.exception() for task in done if not task.cancelled() and task.exception()]
+        assert [(type_of(lock), lock.native.statistics().waiters) for lock in locks] == [(NONE, ())] * 3
+
+    for seed in range(100):
+        asyncio.run(scenario(random.Random(seed)))
 
 
 # -- quickstarts: the calls of the original's text, after a change of the import line ----------------------------------

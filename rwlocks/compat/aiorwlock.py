@@ -177,17 +177,16 @@ class _Side(ABC):
         if loop is not self._state.loop:
             self._state.bind(loop)
         guard = self._guard(task)
-        if not guard.try_acquire():
-            await guard
-        elif not self._state.fast:
-            try:
-                await asyncio.sleep(0)
-            except BaseException:
-                guard.release()
-                raise
-        if getattr(task.get_coro(), "cr_code", None) is _ACQUIRE:
-            self._nobodys.append(guard.detach())
+        if guard.try_acquire():
+            self._keep(task, guard)
+            if not self._state.fast:
+                try:
+                    await asyncio.sleep(0)
+                except BaseException:
+                    self._give_back(task)
+                    raise
         else:
+            await guard
             self._keep(task, guard)
         return True
 
@@ -197,29 +196,38 @@ class _Side(ABC):
         Raises NotHeldError (a RuntimeError) if it has none of this side, and NoTaskError if no task runs here.
         """
         task = _running_task()
-        mine = ref(task)
-        held = self._held.get(mine, self._nobodys)
-        if not held:
+        if not self._give_back(task):
             if task.get_loop() is not self._state.loop:
                 self._state.bind(task.get_loop())
             raise NotHeldError(
                 f"Cannot release an un-acquired lock: {task.get_name()} does not hold {self!r}; "
                 "release in the task that has acquired"
             )
+        return _RELEASED  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  nobody else is to use it
+
+    def _keep(self, task: asyncio.Task[Any], guard: ReadGuard | WriteGuard) -> None:
+        held = self._held.get(ref(task))
+        if held is not None:
+            held.append(guard)
+        elif getattr(task.get_coro(), "cr_code", None) is _ACQUIRE:
+            # The task is nothing but this acquisition, and can release nothing: `wait_for` makes such tasks.
+            self._nobodys.append(guard.detach())
+        else:
+            self._held[ref(task, self._held.pop)] = [guard]
+            task.add_done_callback(self._end)
+
+    def _give_back(self, task: asyncio.Task[Any]) -> bool:
+        """Release the latest acquisition of the task, or else one that is nobody's; False if there is neither."""
+        mine = ref(task)
+        held = self._held.get(mine, self._nobodys)
+        if not held:
+            return False
         guard = held.pop()
         if not held and held is not self._nobodys:
             task.remove_done_callback(self._end)
             del self._held[mine]
         guard.release()
-        return _RELEASED  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  nobody else is to use it
-
-    def _keep(self, task: asyncio.Task[Any], guard: ReadGuard | WriteGuard) -> None:
-        held = self._held.get(ref(task))
-        if held is None:
-            self._held[ref(task, self._held.pop)] = [guard]
-            task.add_done_callback(self._end)
-        else:
-            held.append(guard)
+        return True
 
     def _end(self, task: asyncio.Task[Any]) -> None:
         """The task has ended and holds still. Its guards are dropped, of which they warn and tell who waits."""
