@@ -39,6 +39,11 @@ async def hold(side: Side) -> None:
         pass
 
 
+def alone(side: Side) -> Coroutine[Any, Any, bool]:
+    """An acquisition that can be all that a task does."""
+    return side.acquire()
+
+
 def released(side: Any) -> Any:
     """The result of a release, which has a use in old programs only, and therefore no type."""
     return side.release()
@@ -176,7 +181,7 @@ def test_others_run_once_before_an_acquisition_that_need_not_wait_goes_on_unless
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("acquisition", [hold, lambda side: side.acquire()], ids=["in a block", "alone"])
+@pytest.mark.parametrize("acquisition", [hold, alone], ids=["in a block", "alone"])
 @pytest.mark.parametrize("name", ["reader", "writer"])
 def test_a_cancellation_in_that_turn_undoes_the_acquisition(
     name: str, acquisition: Callable[[Side], Coroutine[Any, Any, Any]]

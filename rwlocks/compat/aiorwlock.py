@@ -1,8 +1,8 @@
 """The names of aiorwlock 1.5.1: ``from rwlocks.compat import aiorwlock`` instead of ``import aiorwlock``.
 
-Everything that can be written down about who gets the lock is the original's: writer preference with hand-off, all
-waiting readers together when no writer waits, ownership by task, re-entrancy of read in read, write in write and read
-in write, and the loop turn after an acquisition that need not wait (``fast=False``).
+Who gets the lock, and at which turn of the loop, is as on the original: writer preference with hand-off, all waiting
+readers together when no writer waits, ownership by task, re-entrancy of read in read, write in write and read in write,
+and one turn for others after an acquisition that need not wait, unless ``fast=True``.
 
     ===================================  ============================================================================
     name                                 quirk that is kept
