@@ -151,6 +151,17 @@ class Monitor:
         """Take the mutex if that needs no waiting; it is to be left as after a ``with``."""
         return self.mutex.acquire(blocking=False)
 
+    def interrupts_another(self) -> bool:
+        """Whether this code runs in the middle of another monitor's section. For rare cases: it searches the stack."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            if frame.f_code in _SECTIONS:
+                other: Monitor = frame.f_locals["self"]
+                if other is not self and other.inside:
+                    return True
+            frame = frame.f_back
+        return False
+
     def strongest(self) -> Mode | None:
         """The strongest mode held. Changes nothing, and can be called without the mutex."""
         return self.engine.locked()
@@ -195,7 +206,7 @@ class Monitor:
         wakes: Wakes | None = None
         if self.generation != _forks.generation:
             _fork.recover(self)
-        if self.inside and _interrupts_another(self):
+        if self.inside and self.interrupts_another():
             ticket = self._releasable(seat)
             seat.ticket = None
             self._defer(self.release, ticket)
@@ -261,31 +272,52 @@ class Monitor:
 
     def ask(self, step: Step, ticket: Ticket, outcome: Callable[[Ticket], State]) -> State:
         """One event, and what has come of it. Raises RuntimeError if it interrupts this very mutex."""
+        failure: BaseException | None = None
         if self.generation != _forks.generation:
             _fork.recover(self)
         with self.mutex:
             if self.inside:
                 raise Interrupted(_BUSY)
-            wakes = self._apply(step, ticket)
+            try:
+                wakes = self._apply(step, ticket)
+            except BaseException as error:  # noqa: BLE001  it is raised again, once nobody is left waiting for it
+                wakes, failure = self._finish(), error
             state = outcome(ticket)
             rung = self.notice()
         self._outside(wakes, rung)
+        if failure is not None:
+            raise failure
         return state
 
     def tell(self, step: Step, ticket: Ticket) -> None:
         """One event whose outcome nobody needs; applied later if it interrupts this or another mutex."""
         if self.generation != _forks.generation:
             _fork.recover(self)
-        if self.inside and _interrupts_another(self):
+        if self.inside and self.interrupts_another():
             self._defer(step, ticket)
             return
+        failure: BaseException | None = None
         with self.mutex:
             if self.inside:
                 self.deferred.append((step, ticket))
                 return
-            wakes = self._apply(step, ticket)
+            try:
+                wakes = self._apply(step, ticket)
+            except BaseException as error:  # noqa: BLE001  as in `ask`
+                wakes, failure = self._finish(), error
             rung = self.notice()
         self._outside(wakes, rung)
+        if failure is not None:
+            raise failure
+
+    def _finish(self) -> Wakes:
+        """What an event has left undone that was refused, or that a signal handler has cut short in a backend's code.
+
+        Whom it was about to wake is not known any more: they are among these.
+        """
+        engine = self.engine
+        wakes = engine.settle()
+        return wakes + engine.first_in_line() + [t for t in engine.held() if not t.delivered and t not in wakes]
 
     def _defer(self, step: Step, ticket: Ticket) -> None:
         """Leave the event to the thread that is inside; if that has just left, nobody is in the way any more."""
@@ -316,9 +348,19 @@ class Monitor:
         """Deliver; a waiter that can never run again is withdrawn, and the next one served."""
         if _events.observer is not None:
             _events.tell_grants(self.lock(), tickets)
+        interruption: BaseException | None = None
         for ticket in tickets:
-            if not ticket.waiter.wake():
+            delivered = False
+            for _ in range(_TRIES):
+                try:
+                    delivered = ticket.waiter.wake()
+                    break
+                except BaseException as error:  # noqa: BLE001  out of a signal handler: first everybody is woken
+                    interruption = error
+            if not delivered:
                 self.tell(self.undelivered, ticket)
+        if interruption is not None:
+            raise interruption
 
     def look(self, what: Callable[[float], T]) -> T:
         """Read in one section, so that an intruder's release waits until the reading is done.
@@ -445,17 +487,7 @@ class Monitor:
         return self.engine.withdraw(ticket, now)
 
 
-def _interrupts_another(monitor: Monitor) -> bool:
-    """Whether this code runs in the middle of another monitor's section. It searches the stack: for rare cases only."""
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        if frame.f_code in _SECTIONS:
-            other: Monitor = frame.f_locals["self"]
-            if other is not monitor and other.inside:
-                return True
-        frame = frame.f_back
-    return False
-
+_TRIES: Final = 20  # to wake somebody while signals come in; a backend that fails more often is broken
 
 _SECTIONS: Final = {
     method.__code__

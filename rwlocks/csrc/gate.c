@@ -9,7 +9,7 @@
 
 static PyTypeObject *monitor_type; /* the compiled one */
 static Py_ssize_t gate_offset;     /* of the gate in a monitor: it lies behind the slots of the pure one */
-static Py_ssize_t bed_offset;      /* of the slot in which the pure one keeps its mutex */
+static Py_ssize_t lock_offset;      /* of the slot in which the pure one keeps its mutex */
 static bool observed;
 static _Atomic uint64_t forks = 1; /* counted where a fork happens, also one that Python has not heard of */
 
@@ -17,13 +17,12 @@ static PyObject *ticket_type;
 static PyObject *mode_members[MODES];
 static PyObject *state_held;
 static PyObject *order_arrival;
-static PyObject *monotonic;     /* time.monotonic */
-static PyObject *allocate_lock; /* _thread.allocate_lock */
+static PyObject *monotonic; /* time.monotonic */
 
 #define NAMES(X)                                                                                                       \
     X(after_write) X(upgrading) X(while_reading) X(acquisitions) X(beside) X(clock) X(contended) X(deferred) X(engine) X(head) X(held_back) X(holders) X(inside)    \
     X(key) X(length) X(max_consecutive_writers) X(mode) X(nesting) X(owner) X(poked) X(policy) X(readers) X(since)     \
-    X(state) X(task) X(thread) X(upgradable) X(waiting) X(watchers) X(who) X(writer) X(young) X(acquire) X(release)
+    X(state) X(task) X(thread) X(upgradable) X(waiting) X(watchers) X(who) X(writer) X(young) 
 #define DECLARE(name) static PyObject *s_##name;
 NAMES(DECLARE)
 
@@ -34,8 +33,6 @@ struct gate *gate_of(PyObject *monitor) {
 }
 
 static PyObject *monitor_of(struct gate *gate) { return (PyObject *)((char *)gate - gate_offset); }
-
-static PyObject **bed_of(struct gate *gate) { return (PyObject **)((char *)monitor_of(gate) + bed_offset); }
 
 static double now(void) {
 #if PY_VERSION_HEX >= 0x030D0000
@@ -364,34 +361,42 @@ static void publish(struct gate *gate) {
 
 /* -- the mutex ---------------------------------------------------------------------------------------------------------- */
 
+static _Thread_local struct gate *innermost; /* of those that this thread has taken */
+
 static bool is_mine(const struct gate *gate) {
     return gate->depth != 0 && gate->owner == PyThread_get_thread_ident();
 }
 
-/* 1, or 0 if it is taken and not to be waited for, or -1 with an exception set. */
+static void give(struct gate *gate) {
+    gate->depth = 0;
+    gate->owner = 0;
+    innermost = gate->outer;
+    PyThread_release_lock(gate->lock);
+}
+
+/* 1, or 0 if it is taken and not to be waited for, or -1 with an exception set. Signals are answered later: a section is short,
+ * and whoever has to release must not be kept from it. */
 static int take(struct gate *gate, bool blocking) {
     if (is_mine(gate)) {
         gate->depth++;
         return 1;
     }
-    PyObject *arguments[] = {*bed_of(gate), blocking ? Py_True : Py_False};
-    PyObject *taken = PyObject_VectorcallMethod(s_acquire, arguments, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    if (taken == NULL) {
-        return -1;
-    }
-    Py_DECREF(taken);
-    if (taken != Py_True) {
-        return 0;
+    if (!PyThread_acquire_lock(gate->lock, NOWAIT_LOCK)) {
+        if (!blocking) {
+            return 0;
+        }
+        PyThread_type_lock lock = gate->lock;
+        Py_BEGIN_ALLOW_THREADS
+        PyThread_acquire_lock(lock, WAIT_LOCK);
+        Py_END_ALLOW_THREADS
     }
     gate->owner = PyThread_get_thread_ident();
     gate->depth = 1;
+    gate->outer = innermost;
+    innermost = gate;
     if (absorb(gate) < 0) {
-        PyObject *type, *value, *traceback;
-        PyErr_Fetch(&type, &value, &traceback);
-        gate->depth = 0;
-        gate->entering = gate->leaving = false;
-        Py_XDECREF(PyObject_CallMethodNoArgs(*bed_of(gate), s_release));
-        PyErr_Restore(type, value, traceback);
+        gate->entering = gate->leaving = gate->sharing = false;
+        give(gate);
         return -1;
     }
     return 1;
@@ -404,12 +409,11 @@ static PyObject *leave(struct gate *gate) {
     }
     if (gate->depth > 1) {
         gate->depth--;
-        Py_RETURN_NONE;
+    } else {
+        publish(gate);
+        give(gate);
     }
-    publish(gate);
-    gate->depth = 0;
-    gate->owner = 0;
-    return PyObject_CallMethodNoArgs(*bed_of(gate), s_release);
+    Py_RETURN_NONE;
 }
 
 bool gate_absorb(struct seat *seat) {
@@ -446,17 +450,35 @@ static PyObject *monitor_is_owned(PyObject *self, PyObject *Py_UNUSED(none)) {
     return PyBool_FromLong(is_mine(gate_of(self)));
 }
 
+static void free_lock(PyObject *capsule) {
+    PyThread_free_lock((PyThread_type_lock)PyCapsule_GetPointer(capsule, NULL));
+}
+
 static PyObject *monitor_new_mutex(PyObject *self, PyObject *Py_UNUSED(none)) {
     struct gate *gate = gate_of(self);
-    PyObject *fresh = PyObject_CallNoArgs(allocate_lock);
-    if (fresh == NULL) {
+    PyThread_type_lock lock = PyThread_allocate_lock();
+    if (lock == NULL) {
+        return PyErr_NoMemory();
+    }
+    PyObject *capsule = PyCapsule_New(lock, NULL, free_lock);
+    if (capsule == NULL) {
+        PyThread_free_lock(lock);
         return NULL;
     }
-    Py_XSETREF(*bed_of(gate), fresh);
+    Py_XSETREF(*(PyObject **)((char *)self + lock_offset), capsule);
+    gate->lock = lock;
     gate->depth = 0;
     gate->owner = 0;
-    gate->entering = gate->leaving = false;
+    gate->entering = gate->leaving = gate->sharing = false;
     return Py_NewRef(self);
+}
+
+static PyObject *monitor_interrupts_another(PyObject *self, PyObject *Py_UNUSED(none)) {
+    struct gate *gate = innermost;
+    while (gate != NULL && (monitor_of(gate) == self || peek(monitor_of(gate), s_inside) != Py_True)) {
+        gate = gate->outer;
+    }
+    return PyBool_FromLong(gate != NULL);
 }
 
 static PyObject *monitor_strongest(PyObject *self, PyObject *Py_UNUSED(none)) {
@@ -484,6 +506,7 @@ static PyMethodDef monitor_methods[] = {
     {"__exit__", (PyCFunction)(void (*)(void))monitor_exit, METH_FASTCALL, NULL},
     {"try_mutex", monitor_try, METH_NOARGS, NULL},
     {"_is_owned", monitor_is_owned, METH_NOARGS, NULL},
+    {"interrupts_another", monitor_interrupts_another, METH_NOARGS, NULL},
     {"new_mutex", monitor_new_mutex, METH_NOARGS, NULL},
     {"strongest", monitor_strongest, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -522,7 +545,7 @@ PyObject *gate_make_type(PyObject *module, PyObject *monitor) {
         PyErr_SetString(PyExc_TypeError, "the monitor's mutex is in no slot");
         return NULL;
     }
-    bed_offset = ((PyMemberDescrObject *)slot)->d_member->offset;
+    lock_offset = ((PyMemberDescrObject *)slot)->d_member->offset;
     Py_DECREF(slot);
     gate_offset = base->tp_basicsize;
     PyType_Spec spec = {
@@ -550,8 +573,7 @@ int gate_prepare(PyObject *ticket, PyObject *modes, PyObject *held, PyObject *ar
     }
     NAMES(INTERN)
     monotonic = imported("time", "monotonic");
-    allocate_lock = imported("_thread", "allocate_lock");
-    if (monotonic == NULL || allocate_lock == NULL) {
+    if (monotonic == NULL) {
         return -1;
     }
     ticket_type = Py_NewRef(ticket);

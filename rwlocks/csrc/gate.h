@@ -23,9 +23,11 @@
 enum mode { READ = 0, UPGRADABLE = 1, WRITE = 2, MODES = 3 };
 
 struct gate {
-    /* The mutex; what threads that have to wait for it sleep on is an object in a slot of the monitor. */
+    /* The mutex. Its lock is in a capsule, in the slot of the monitor where the pure one keeps its own. */
+    PyThread_type_lock lock;
     unsigned long owner;
     unsigned int depth;
+    struct gate *outer; /* which its owner had taken before */
     /* The fast path, as published by whoever was last inside. */
     bool entering; /* whether newcomers may be decided here; */
     bool leaving;  /* and releases, even if they leave the lock free; */
