@@ -5,6 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from rwlocks import _variant
+
+_variant.choose(__path__)
+
 from rwlocks._all import AcquireAll, acquire_all
 from rwlocks._errors import (
     AbandonedHoldWarning,

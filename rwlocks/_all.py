@@ -12,7 +12,19 @@ from __future__ import annotations
 
 import weakref
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, SupportsFloat, TypeVarTuple, cast, final
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    NoReturn,
+    Protocol,
+    SupportsFloat,
+    TypeVarTuple,
+    Unpack,
+    cast,
+    final,
+)
 
 from rwlocks import _runtimes
 from rwlocks._acquire import in_seconds
@@ -103,7 +115,7 @@ class Joining(Protocol):
     ) -> None: ...
 
 
-def acquire_all(*guards: *Guards, timeout: SupportsFloat | None = None) -> AcquireAll[*Guards]:
+def acquire_all(*guards: Unpack[Guards], timeout: SupportsFloat | None = None) -> AcquireAll[Unpack[Guards]]:
     """All of these guards or none: ``with acquire_all(a.read(), b.write()) as (ga, gb):``, or ``async with``.
 
     Any number of guards of any locks, in any order. It waits for one lock at a time and holds nothing meanwhile, so
@@ -122,7 +134,7 @@ def acquire_all(*guards: *Guards, timeout: SupportsFloat | None = None) -> Acqui
 
 
 @final
-class AcquireAll(Generic[*Guards]):
+class AcquireAll(Generic[Unpack[Guards]]):
     """One acquisition of several guards, made by `acquire_all`. Iterating over it gives the guards.
 
     Use it as ``with`` or ``async with``, or explicitly. Once released it may be used again.
@@ -130,12 +142,12 @@ class AcquireAll(Generic[*Guards]):
 
     __slots__ = ("__weakref__", "_guards", "_timeout")
 
-    def __init__(self, *guards: *Guards, timeout: SupportsFloat | None = None) -> None:
+    def __init__(self, *guards: Unpack[Guards], timeout: SupportsFloat | None = None) -> None:
         self._timeout = in_seconds(timeout)
         self._guards = _checked(guards)
 
     @property
-    def guards(self) -> tuple[*Guards]:
+    def guards(self) -> tuple[Unpack[Guards]]:
         """The guards, in the order in which they were given."""
         return cast("tuple[*Guards]", self._guards)
 
@@ -172,7 +184,7 @@ class AcquireAll(Generic[*Guards]):
             for guard in self._guards:
                 stack.callback(guard.release)
 
-    def __enter__(self) -> tuple[*Guards]:
+    def __enter__(self) -> tuple[Unpack[Guards]]:
         return self.acquire().guards
 
     def __exit__(
@@ -185,7 +197,7 @@ class AcquireAll(Generic[*Guards]):
             for guard in self._guards:
                 stack.push(guard.__exit__)
 
-    async def __aenter__(self) -> tuple[*Guards]:
+    async def __aenter__(self) -> tuple[Unpack[Guards]]:
         await self._acquire_async()
         return self.guards
 

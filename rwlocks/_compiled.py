@@ -6,12 +6,9 @@ speed depends on it. Importing this module makes new locks use it, or raises Bac
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
 from typing import TYPE_CHECKING, Final
 
-from rwlocks import _events, _runtimes
+from rwlocks import _events, _runtimes, _variant
 from rwlocks._acquire import in_seconds
 from rwlocks._errors import BackendUnavailable
 from rwlocks._guards import ReadGuard, UpgradableGuard, WriteGuard
@@ -28,26 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = ["ABOUT", "compiled_lock"]
 
-if os.environ.get("RWLOCKS_NO_NATIVE", "") not in {"", "0"}:
-    raise BackendUnavailable("RWLock runs without its compiled core, because RWLOCKS_NO_NATIVE is set; unset it")
-if threading.local.__module__ != "_thread":
-    raise BackendUnavailable(
-        "RWLock runs without its compiled core, which knows threads of the operating system only, and threading was "
-        "patched; import rwlocks before it is patched, if locks are for real threads"
-    )
-if not getattr(sys, "_is_gil_enabled", lambda: True)():
-    raise BackendUnavailable(
-        "RWLock runs without its compiled core, which relies on the interpreter's lock; run with PYTHON_GIL=1"
-    )
-try:
-    from rwlocks._fastpath import install, marks, observe
-except ImportError as error:
-    raise BackendUnavailable(
-        f"RWLock runs without its compiled core, which cannot be loaded here ({error}); with a C compiler at hand, run "
-        "'pip install --force-reinstall --no-cache-dir --no-binary rwlocks rwlocks' (in a checkout: 'pip install -e .')"
-    ) from error
+if _variant.plain_because is not None:
+    raise BackendUnavailable(f"RWLock runs as plain Python: {_variant.plain_because}")
 
-ABOUT: Final = "a fast path for whatever needs no policy, in front of the engine in Python"
+from rwlocks._fastpath import install, marks, observe
+
+ABOUT: Final = (
+    "a fast path for whatever needs no policy, in front of the engine, which is compiled from its Python source"
+)
+"""How it was built, for `rwlocks.features`."""
 
 _monitor, (*_guards, compiled_lock) = install(
     monitor=Monitor,

@@ -172,16 +172,17 @@ class Interrupt:
             raise KeyboardInterrupt
 
 
-def fails_in_no_child(what: Callable[[], None]) -> None:
-    """Run it in the main thread of a process of its own."""
+def fails_in_no_child(what: Callable[[], None], *, within: float = 60) -> None:
+    """Run it in the main thread of a process of its own, and give it so many seconds."""
+    name = getattr(what, "__name__", what)
     child = multiprocessing.get_context("spawn").Process(target=what)
     child.start()
-    child.join(60)
+    child.join(within)
     if child.is_alive():
         child.kill()
         child.join()
-        raise AssertionError(f"{what.__name__} hangs")
-    assert child.exitcode == 0, f"{what.__name__} has failed: its traceback is on standard error"
+        raise AssertionError(f"{name} hangs")
+    assert child.exitcode == 0, f"{name} has failed: its traceback is on standard error"
 
 
 @contextmanager

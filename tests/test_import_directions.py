@@ -61,6 +61,7 @@ RINGS = [
         "_all",
         "_compiled",
         "_fastpath",
+        "_variant",
         "_decorate",
         "_features",
         "_guards",

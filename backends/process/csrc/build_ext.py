@@ -15,18 +15,37 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from setuptools import Extension
 from setuptools.command.bdist_wheel import bdist_wheel as _bdist_wheel
 from setuptools.command.build_ext import build_ext as _build_ext
-from setuptools.errors import PlatformError
+from setuptools.errors import CompileError, PlatformError
 
 if TYPE_CHECKING:
-    from setuptools import Distribution, Extension
+    from setuptools import Distribution
 
 __all__ = ["bdist_wheel", "build_ext"]
 
 CSRC = Path(__file__).resolve().parent
+COMPILED = "rwlocks.compiled."
 NATIVE = "rwlocks.backends.process._native"
 FASTPATH = "rwlocks._fastpath"
+# The slow path of `RWLock`, compiled from the source that is also its plain variant; see rwlocks/_variant.py.
+TWICE = (
+    "_acquire",
+    "_all",
+    "_core",
+    "_deadlock",
+    "_engine",
+    "_graph",
+    "_guards",
+    "_line",
+    "_monitor",
+    "_nesting",
+    "_steps",
+    "_ticket",
+    "_views",
+    "_watch",
+)
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 PROBE = "#include <Python.h>\nint main(void) { return 0; }\n"
 
@@ -65,11 +84,13 @@ def decide(distribution: Distribution) -> None:
             raise PlatformError(f"RWLOCKS_NATIVE is set, and no C program can be built here: {trouble}")
         without_native(distribution, f"no C program can be built here ({trouble})")
     else:
+        say("building with the native core")
         if FREE_THREADED:
-            say("building without the fast path of RWLock, which relies on the interpreter's lock")
+            say("building without the compiled variant of RWLock, which relies on the interpreter's lock")
             kept = [extension for extension in distribution.ext_modules if extension.name != FASTPATH]
             distribution.ext_modules = kept
-        say("building with the native core")
+        elif not any(extension.name.startswith(COMPILED) for extension in distribution.ext_modules):
+            distribution.ext_modules += [Extension(COMPILED + name, [f"rwlocks/{name}.py"]) for name in TWICE]
 
 
 def probe(distribution: Distribution) -> str | None:
@@ -98,6 +119,14 @@ class build_ext(_build_ext):  # noqa: N801 - the name of the command
     def run(self) -> None:
         decide(self.distribution)
         self.extensions = self.distribution.ext_modules
+        for ext in self.extensions:
+            if ext.name.startswith(COMPILED):
+                ext.sources = [str(self.translated(ext))]
+                # Speed is a matter of what is called, not of how that is optimised; and nobody waits for it gladly.
+                ext.extra_compile_args = ["-O1", "-g0"]
+        if self.inplace or self.editable_mode:
+            Path("rwlocks", "compiled").mkdir(exist_ok=True)
+        self.parallel = True
         super().run()
 
     def build_extension(self, ext: Extension) -> None:
@@ -111,6 +140,21 @@ class build_ext(_build_ext):  # noqa: N801 - the name of the command
             if str(wrapper) not in ext.sources:
                 ext.sources = [*ext.sources, str(wrapper)]
         super().build_extension(ext)
+
+    def translated(self, ext: Extension) -> Path:
+        """The module as C, made into the build tree."""
+        from Cython.Compiler.Main import CompilationOptions, compile_single
+
+        name = ext.name.removeprefix(COMPILED)
+        path = Path(self.build_temp, f"{name}.c")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Annotations are for people and type checkers: here they change nothing.
+        directives = {"language_level": 3, "annotation_typing": False}
+        options = CompilationOptions(output_file=str(path), compiler_directives=directives)
+        result = compile_single(f"rwlocks/{name}.py", options, full_module_name=f"rwlocks.{name}")
+        if result.num_errors:
+            raise CompileError(f"rwlocks/{name}.py cannot be translated")
+        return path
 
     def wrapper(self, name: str) -> Path:
         from cffi import FFI
@@ -140,7 +184,7 @@ class bdist_wheel(_bdist_wheel):  # noqa: N801 - the name of the command
         """What an earlier native build in this tree has left where this one collects its files."""
         build: Any = self.get_finalized_command("build")
         package = Path(build.build_lib, "rwlocks")
-        for pattern in ("_fastpath.*", "backends/process/_fast.*", "backends/process/_native.*"):
+        for pattern in ("_fastpath.*", "compiled/*", "backends/process/_fast.*", "backends/process/_native.*"):
             for path in package.glob(pattern):
                 if path.suffix != ".pyi":
                     path.unlink()

@@ -1,0 +1,47 @@
+"""Which variant of this package runs: the compiled one where it was built and serves, or plain Python.
+
+The modules of the slow path exist twice: as source, and compiled from that very source into the folder ``compiled``,
+which is put in front of this one before any of them is imported. Compiled code runs no bytecode, so that no signal
+handler can raise in the midst of it: an acquisition is entered or given back, a release done, whoever is due woken.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from importlib import import_module
+from pathlib import Path
+
+__all__ = ["choose", "plain_because"]
+
+plain_because: str | None = None
+"""Why plain Python runs, with the remedy; None when the compiled variant does."""
+
+_REMEDY = (
+    "with a C compiler at hand, run "
+    "'pip install --force-reinstall --no-cache-dir --no-binary rwlocks rwlocks' (in a checkout: 'pip install -e .')"
+)
+
+
+def choose(package_path: list[str]) -> None:
+    """Decide, once and before anything else is imported."""
+    global plain_because  # noqa: PLW0603  the decision
+    plain_because = _obstacle()
+    if plain_because is None:
+        package_path.insert(0, str(Path(__file__).with_name("compiled")))
+
+
+def _obstacle() -> str | None:
+    for variable, value in (("RWLOCKS_NO_NATIVE", "0"), ("RWLOCKS_CORE", "c")):
+        if os.environ.get(variable, "") not in {"", value}:
+            return f"{variable} asks for plain Python; unset it"
+    if threading.local.__module__ != "_thread":
+        return "threading was patched, and compiled code knows the system's threads only; import rwlocks before that"
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return "compiled code relies on the interpreter's lock; run with PYTHON_GIL=1"
+    try:
+        import_module("rwlocks._fastpath")
+    except ImportError as error:
+        return f"the compiled code cannot be loaded here ({error}); {_REMEDY}"
+    return None
