@@ -62,7 +62,7 @@ def cases() -> Iterator[object]:
 
 
 @pytest.mark.usefixtures("original")
-@pytest.mark.parametrize(("original", "defect"), cases(), scope="module")
+@pytest.mark.parametrize(("original", "defect"), list(cases()), scope="module")
 def test_the_original_has_the_defect(defect: str, found: dict[str, str]) -> None:
     shown = {case: what for case, what in found.items() if case.startswith(f"test_{defect}_")}
     assert shown
