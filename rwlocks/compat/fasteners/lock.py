@@ -1,19 +1,14 @@
-"""The lock for threads, and the decorators. See `rwlocks.compat.fasteners`.
-
-Who may enter again is decided here, by the count of what each owner has taken: only its first acquisition and its last
-release reach the engine. That is how an owner can be what ``current_thread_functor`` says.
-"""
+"""The lock for threads, and the decorators. See `rwlocks.compat.fasteners`."""
 
 from __future__ import annotations
 
 import functools
 import threading
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast, final, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast, overload
 
-from rwlocks import DeadlockError, Mode, NotHeldError, RWLock
-from rwlocks._owners import current
-from rwlocks._ticket import State, Ticket
+from rwlocks import Mode, RWLock
+from rwlocks.compat.fasteners._holds import Holds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -26,22 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["ReaderWriterLock", "locked", "read_locked", "try_lock", "write_locked"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
-
-
-@final
-class _Hold:
-    """What one owner has of a lock: the seat of one acquisition, and how often it was taken."""
-
-    __slots__ = ("reads", "ticket", "writes")
-
-    def __init__(self, reads: int, writes: int) -> None:
-        self.reads = reads
-        self.writes = writes
-        self.ticket: Ticket | None = None
-
-    @property
-    def held(self) -> bool:
-        return self.ticket is not None and self.ticket.state is State.HELD
 
 
 class ReaderWriterLock:
@@ -65,11 +44,8 @@ class ReaderWriterLock:
         policy: PolicyName | Policy = "writer-pref",
     ) -> None:
         self._lock = RWLock(policy)
-        self._core = self._lock._core
+        self._holds = Holds(self._lock)
         self._current_thread = current_thread_functor
-        # Each owner touches its own entry alone. It is made before the lock is asked for, and outlives its hold by an
-        # instant, so that whatever interrupts in between leaves nothing that cannot be released.
-        self._holds: dict[object, _Hold] = {}
 
     # -- looking -----------------------------------------------------------------------------------------------
 
@@ -93,66 +69,37 @@ class ReaderWriterLock:
 
     def is_writer(self, check_pending: bool = True) -> bool:
         """Whether the caller writes or, with ``check_pending``, waits to."""
-        hold = self._holds.get(self._current_thread())
+        hold = self._holds.wish(self._current_thread())
         return hold is not None and hold.writes > 0 and (check_pending or hold.held)
 
     def is_reader(self) -> bool:
         """Whether the caller reads, perhaps inside of a write."""
-        hold = self._hold_of(self._current_thread())
+        hold = self._holds.of(self._current_thread())
         return hold is not None and hold.reads > 0
 
     # -- acquiring and releasing -------------------------------------------------------------------------------
 
     def acquire_read_lock(self) -> None:
         """Wait until the caller may read; at once if it reads or writes already."""
-        me = self._current_thread()
-        hold = self._hold_of(me)
-        if hold is None:
-            self._enter(me, _Hold(1, 0), Mode.READ)
-        else:
-            hold.reads += 1
+        self._holds.take(self._current_thread(), Mode.READ)
 
     def release_read_lock(self) -> None:
         """Give one read back. Raises NotHeldError (a RuntimeError) if the caller does not read."""
-        me = self._current_thread()
-        hold = self._hold_of(me)
-        if hold is None or not hold.reads:
-            raise NotHeldError(f"{me} does not read; release what was acquired, in the thread that acquired it")
-        if hold.reads == 1 and not hold.writes:
-            self._leave(me, hold)
-        else:
-            hold.reads -= 1
+        self._holds.give_back(self._current_thread(), Mode.READ)
 
     def acquire_write_lock(self) -> None:
         """Wait until the caller may write; at once if it writes already.
 
         Raises DeadlockError (a RuntimeError) if the caller only reads: it would wait for itself.
         """
-        me = self._current_thread()
-        hold = self._hold_of(me)
-        if hold is None:
-            self._enter(me, _Hold(0, 1), Mode.WRITE)
-        elif hold.writes:
-            hold.writes += 1
-        else:
-            raise self._refusal(me)
+        self._holds.take(self._current_thread(), Mode.WRITE)
 
     def release_write_lock(self) -> None:
         """Give one write back; whoever still reads inside of the last one goes on as a reader.
 
         Raises NotHeldError (a RuntimeError) if the caller does not write.
         """
-        me = self._current_thread()
-        hold = self._hold_of(me)
-        if hold is None or not hold.writes:
-            raise NotHeldError(f"{me} does not write; release what was acquired, in the thread that acquired it")
-        if hold.writes > 1:
-            hold.writes -= 1
-        elif hold.reads:
-            self._core.monitor.downgrade(hold)
-            hold.writes = 0
-        else:
-            self._leave(me, hold)
+        self._holds.give_back(self._current_thread(), Mode.WRITE)
 
     @contextmanager
     def read_lock(self) -> Generator[Self]:
@@ -171,32 +118,6 @@ class ReaderWriterLock:
             yield self
         finally:
             self.release_write_lock()
-
-    def _hold_of(self, me: object) -> _Hold | None:
-        hold = self._holds.get(me)
-        return hold if hold is not None and hold.held else None
-
-    def _enter(self, me: object, hold: _Hold, mode: Mode) -> None:
-        self._holds[me] = hold
-        try:
-            # The thread is the owner and never its task: tasks of one thread have always shared these locks.
-            self._core.acquire_with(hold, Ticket(mode, current.thread), None)
-        except BaseException:
-            if hold.held:
-                self._core.monitor.leave(hold)
-            self._holds.pop(me, None)
-            raise
-
-    def _leave(self, me: object, hold: _Hold) -> None:
-        self._core.monitor.leave(hold)
-        self._holds.pop(me, None)
-
-    def _refusal(self, me: object) -> DeadlockError:
-        error = DeadlockError(
-            f"{me} reads and would wait for itself to write; release the read first, or acquire to write from the start"
-        )
-        error.lock, error.holders = self._lock, self._lock.statistics().holders
-        return error
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self._lock!r}>"
