@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -45,8 +46,9 @@ def cast(directory: Path) -> Iterator[Cast]:
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    """What it prints, but for where it has looked."""
     assert main(["status", *arguments]) == code
-    return capsys.readouterr().out
+    return re.sub(r"\Anamed locks lie in .*, for RWLOCKS_DIR says so\n", "", capsys.readouterr().out)
 
 
 def documents(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> list[dict[str, Any]]:
@@ -154,6 +156,18 @@ def test_looking_makes_nothing(directory: Path, capsys: pytest.CaptureFixture[st
     directory.rmdir()
     assert shown(capsys) == f"no locks in {directory}\n"
     assert not directory.exists()
+
+
+def test_a_directory_that_was_chosen_is_told(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ProcessCore.open(directory / "one", config()).close()
+    for arguments in ([], ["one"], [str(directory)]):
+        assert main(["status", *arguments]) == 0
+        assert capsys.readouterr().out.startswith(f"named locks lie in {directory}, for RWLOCKS_DIR says so\none  fifo")
+    monkeypatch.delenv("RWLOCKS_DIR")
+    assert main(["status", str(directory)]) == 0
+    assert capsys.readouterr().out.startswith("one  fifo")
 
 
 def test_an_impossible_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,8 +32,11 @@ class Line(NamedTuple):
 
 def lines(found: Survey) -> Iterator[Line]:
     """All of it."""
+    directory = printable(str(found.directory))
+    if found.chosen:
+        yield Line(f"named locks lie in {directory}, for RWLOCKS_DIR says so", "dim")
     if not found.entries:
-        yield Line(f"no locks in {printable(str(found.directory))}", "dim")
+        yield Line(f"no locks in {directory}", "dim")
     for before, entry in zip((None, *found.entries), found.entries, strict=False):
         if before is not None and (before.look or entry.look):
             yield Line("", "dim")

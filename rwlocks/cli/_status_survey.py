@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +28,8 @@ class Survey(NamedTuple):
     """All that was asked for."""
 
     directory: Path
+    chosen: bool
+    """Whether that is where named locks lie because ``RWLOCKS_DIR`` says so."""
     entries: tuple[Entry, ...]
 
 
@@ -39,15 +42,18 @@ def survey(name_or_path: str | None) -> Survey:
     from rwlocks.backends.process._places import locks_in, place, runtime_path
 
     path = runtime_path() if name_or_path is None else place(name_or_path)
-    if name_or_path is not None and not path.is_dir():
-        return Survey(path.parent, (_entry(path),))
+    one = name_or_path is not None and not path.is_dir()
+    directory = path.parent if one else path
+    chosen = bool(os.environ.get("RWLOCKS_DIR")) and directory == runtime_path()
+    if one:
+        return Survey(directory, chosen, (_entry(path),))
     try:
         paths = locks_in(path)
     except FileNotFoundError:
         paths = []
     entries = map(_entry, paths)
     # What has gone since the directory was read is none.
-    return Survey(path, tuple(entry for entry in entries if entry.look is not None or entry.path.exists()))
+    return Survey(directory, chosen, tuple(entry for entry in entries if entry.look is not None or entry.path.exists()))
 
 
 def _entry(path: Path) -> Entry:
@@ -85,7 +91,7 @@ def command_of(pid: int) -> str:
 def document(found: Survey) -> dict[str, object]:
     """All of it as JSON can say it. Times are in seconds, null where nobody has read a clock."""
     locks = [_lock_document(entry) for entry in found.entries]
-    return {"directory": str(found.directory), "locks": locks}
+    return {"directory": str(found.directory), "chosen_by_RWLOCKS_DIR": found.chosen, "locks": locks}
 
 
 def _lock_document(entry: Entry) -> dict[str, object]:
