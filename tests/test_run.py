@@ -162,16 +162,17 @@ def test_where_the_death_of_a_writer_raises_nothing_is_run(path: Path) -> None:
 # -- signals ---------------------------------------------------------------------------------------------------------
 
 
-# Collects signals instead of handling them, so that none can come between a look and a wait.
+# Collects signals instead of handling them, so that none can come between a look and a wait. SIGUSR2 ends it.
 COMMAND = """
 import signal, sys
 
 number = int(sys.argv[1])
-assert number not in signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+before = signal.pthread_sigmask(signal.SIG_BLOCK, {number, signal.SIGUSR2})
+assert not before, before
 print("ready", flush=True)
 assert signal.sigwait({number}) == number
 print("got it", flush=True)
-sys.stdin.readline()
+assert signal.sigwait({signal.SIGUSR2}) == signal.SIGUSR2
 print("pending:", [int(each) for each in signal.sigpending()], flush=True)
 raise SystemExit(3)
 """
@@ -186,17 +187,13 @@ def collecting(path: Path, number: int) -> list[str]:
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
 def test_signals_reach_the_command_which_may_go_on(name: str, cast: Cast, path: Path) -> None:
     number = getattr(signal, name)
-    with subprocess.Popen(
-        collecting(path, number), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
-    ) as process:
-        assert process.stdin is not None
+    with subprocess.Popen(collecting(path, number), stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
         assert process.stdout.readline() == "got it\n"
         assert held(cast.core) == [(WRITE, process.pid)]
-        process.stdin.write("\n")
-        process.stdin.flush()
+        process.send_signal(signal.SIGUSR2)
         assert process.wait(30) == 3
     assert held(cast.core) == []
 
@@ -221,9 +218,13 @@ def test_the_keyboard_reaches_the_command_once(path: Path) -> None:
     ) as process:
         os.close(there)
         read_until(here, b"ready")
+        # Were it passed on at once, the two would become one. So that happens after the command has seen the first.
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
         os.write(here, b"\x03")
         read_until(here, b"got it")
-        os.write(here, b"go\n")
+        process.send_signal(signal.SIGUSR2)  # which has the larger number, and so comes later
+        process.send_signal(signal.SIGCONT)
         assert b"pending: []" in read_until(here, b"]")
         assert process.wait(30) == 3
     os.close(here)
