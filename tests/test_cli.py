@@ -72,11 +72,31 @@ def test_mistakes_are_named(arguments: list[str], complaint: str, capsys: pytest
     assert complaint in capsys.readouterr().err
 
 
-def test_importing_the_command_line_loads_no_runtime_and_no_terminal_library() -> None:
-    code = "import sys, rwlocks.cli; print(sorted({'rich', 'trio', 'anyio'} & set(sys.modules)))"
-    command = [sys.executable, "-c", code]
+LOADED = """
+import sys
+from rwlocks.cli import main
+
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+commands = {name for name in sys.modules if name.startswith("rwlocks.cli.") and "._" not in name}
+print(sorted(commands), sorted({"rich", "trio", "anyio"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("arguments", [["run", "--help"], ["doctor", "--help"], ["demo", "--help"], ["--help"]])
+def test_the_command_line_loads_what_is_asked_for_and_no_runtime_and_no_terminal_library(arguments: list[str]) -> None:
+    command = [sys.executable, "-c", LOADED, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)
-    assert done.stdout == "[]\n"
+    asked_for = sorted(COMMANDS) if arguments == ["--help"] else arguments[:1]
+    assert done.stdout.splitlines()[-1] == f"{[f'rwlocks.cli.{name}' for name in asked_for]} []"
+
+
+def test_a_name_that_is_no_command_is_none() -> None:
+    assert "dance" not in COMMANDS
+    with pytest.raises(KeyError):
+        COMMANDS["dance"]
 
 
 def test_a_reader_of_the_output_may_leave_early() -> None:

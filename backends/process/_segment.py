@@ -17,7 +17,6 @@ from __future__ import annotations
 import errno
 import glob
 import os
-import secrets
 import stat
 from pathlib import Path
 from time import monotonic, sleep
@@ -339,7 +338,7 @@ def _replace(path: Path, config: Config, mode: int) -> bool:
 
 
 def _build(path: Path, config: Config, mode: int) -> Path:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}.new")
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(temporary, flags, 0o600)
     try:
@@ -362,7 +361,7 @@ def _fill(fd: int, config: Config) -> None:
     # Reserves the memory, so that a full file system is an error here and no signal later.
     os.posix_fallocate(fd, 0, fast.size(config.max_processes, config.max_holds))
     limits, policy = config[:3], config[3:]
-    fast.initialise(fd, *limits, os.geteuid(), *policy, secrets.token_bytes(16), _boot_id())
+    fast.initialise(fd, *limits, os.geteuid(), *policy, os.urandom(16), _boot_id())
 
 
 def _seal(fd: int) -> None:

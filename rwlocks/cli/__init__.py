@@ -1,6 +1,7 @@
 """The command line. One module for each command, which offers ``HELP``, ``configure`` and ``run``.
 
-Importing it loads no runtime and no terminal library: a command imports what it needs when it runs.
+Importing it loads no command, and a command is loaded alone, so that a short one stays short. Terminal libraries, trio
+and anyio are loaded by what runs, never to show its help.
 """
 
 from __future__ import annotations
@@ -8,14 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from importlib.metadata import PackageNotFoundError
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, Protocol, cast, final
 
 import rwlocks
-from rwlocks.cli import bench, demo, doctor, migrate, run, status, unlink
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["Command", "main"]
 
@@ -39,21 +40,36 @@ class Command(Protocol):
         ...
 
 
-COMMANDS: Final[dict[str, Command]] = {
-    "run": run,
-    "status": status,
-    "unlink": unlink,
-    "doctor": doctor,
-    "bench": bench,
-    "demo": demo,
-    "migrate": migrate,
-}
+@final
+class _Commands(Mapping[str, Command]):
+    """By their names, each loaded when it is looked up: a script that runs one command a hundred times pays for one."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+
+    def __getitem__(self, name: str) -> Command:
+        if name not in self._names:
+            raise KeyError(name)
+        return cast("Command", import_module(f"rwlocks.cli.{name}"))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+
+COMMANDS: Final = _Commands("run", "status", "unlink", "doctor", "bench", "demo", "migrate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; without arguments, those of the process."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = _parser(given[:1] if given and given[0] in COMMANDS else tuple(COMMANDS))
+    options = parser.parse_args(given)
     if options.command is None:
         parser.error(f"no command; the known ones are {', '.join(COMMANDS)}")
     try:
@@ -69,11 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(names: Sequence[str]) -> argparse.ArgumentParser:
+    """For these commands, which are loaded."""
     parser = argparse.ArgumentParser(prog="rwlocks", description=rwlocks.__doc__)
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and leave")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    for name, command in COMMANDS.items():
+    for name in names:
+        command = COMMANDS[name]
         command.configure(commands.add_parser(name, help=command.HELP, description=command.HELP))
     return parser
 
@@ -82,6 +100,8 @@ class _Version(argparse.Action):
     """Looks the version up when it is asked for: that of a package is read from a file."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import PackageNotFoundError
+
         try:
             version = rwlocks.__version__
         except PackageNotFoundError:
