@@ -188,6 +188,11 @@ def test_readers_come_first_unless_a_policy_says_otherwise(lock: InterProcessRea
     assert InterProcessReaderWriterLock(tmp_path / "fair", policy="fifo").native.policy.name == "fifo"
 
 
+def test_a_lock_is_for_its_user_alone_unless_it_says_otherwise(tmp_path: Path) -> None:
+    with InterProcessLock(tmp_path / "alone"), InterProcessLock(tmp_path / "group", mode=0o660):
+        assert [(tmp_path / f"{name}.rwlock").stat().st_mode & 0o777 for name in ("alone", "group")] == [0o600, 0o660]
+
+
 @pytest.mark.parametrize("kind", [InterProcessLock, InterProcessReaderWriterLock])
 def test_an_object_that_goes_gives_back_what_it_has_itself(kind: type[AnyLock], path: Path) -> None:
     lock: AnyLock | None = kind(path)

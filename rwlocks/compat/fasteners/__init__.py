@@ -36,7 +36,7 @@ Between processes (`rwlocks.compat.fasteners.process_lock`):
     ==================================================  ==============================================================
     ``InterProcessReaderWriterLock(path, sleep_func,``  ``ProcessRWLock(path + ".rwlock", "reader-pref")``; the other
     ``logger)``                                         arguments are taken and not used
-    ``policy=``, ``native``                             new: another policy; the lock underneath
+    ``policy=``, ``mode=``, ``native``                  new: another policy, permissions; the lock underneath
     ``path``                                            as bytes; the file appears, and is not touched otherwise
     ``read_lock()``, ``write_lock()``                   context managers, which give None
     ``acquire_read_lock(blocking, delay, max_delay,``   whether it was acquired; the delays are not used: nothing polls
@@ -49,8 +49,8 @@ Between processes (`rwlocks.compat.fasteners.process_lock`):
     ==================================================  ==============================================================
 
 **They do not exclude programs that still use the original**: those lock the file itself, and this package one beside
-it. Move all programs that share a file at once. It is a file for its own user alone, unless somebody makes it before,
-with ``ProcessRWLock(Path("file.rwlock"), "reader-pref", mode=0o660)`` for a group. Process locks are for Linux.
+it. Move all programs that share a file at once. Ours is for its own user alone, unless all who share it say
+``mode=0o660``, which is for a group. Process locks are for Linux.
 
 What changes, all of it for the better: threads of one process keep each other out, and so do different objects for one
 file; a thread may enter again, also through another object, and has to leave as often as it entered; a thread that

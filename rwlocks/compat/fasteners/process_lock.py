@@ -47,7 +47,7 @@ _open: weakref.WeakValueDictionary[tuple[int, int], Holds] = weakref.WeakValueDi
 """By the identity of the file, whatever path led there."""
 
 
-def _holds_at(path: Path, policy: PolicyName | Policy) -> Holds:
+def _holds_at(path: Path, policy: PolicyName | Policy, mode: int) -> Holds:
     """Those of the lock beside that file, which appears as it did with the original."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
@@ -55,7 +55,7 @@ def _holds_at(path: Path, policy: PolicyName | Policy) -> Holds:
     known = _open.get(_identity(ours)) if ours.exists() else None
     if known is not None:
         return known
-    holds = Holds(ProcessRWLock(ours, policy))
+    holds = Holds(ProcessRWLock(ours, policy, mode=mode))
     # Two threads may come first: all have to use what one of them made.
     return _open.setdefault(_identity(ours), holds)
 
@@ -78,11 +78,13 @@ class _FileLock:
         logger: logging.Logger | None = None,
         *,
         policy: PolicyName | Policy = "reader-pref",
+        mode: int = 0o600,
     ) -> None:
         self.path: bytes = os.fsencode(path)
         self.sleep_func = sleep_func
         self.logger = logger
         self._policy: PolicyName | Policy = policy
+        self._mode = mode
         self._holds: Holds | None = None
         self._taken: list[tuple[object, Mode, int]] = []
         """What was taken through this object: by whom, how, and in which process."""
@@ -94,7 +96,7 @@ class _FileLock:
 
     def _opened(self) -> Holds:
         if self._holds is None:
-            self._holds = _holds_at(Path(os.fsdecode(self.path)), self._policy)
+            self._holds = _holds_at(Path(os.fsdecode(self.path)), self._policy, self._mode)
         return self._holds
 
     def _take(self, mode: Mode, blocking: bool, delay: float, timeout: float | None) -> bool:
@@ -135,7 +137,7 @@ class _FileLock:
                 self._give_back(mode)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return functools.partial(type(self), policy=self._policy), (os.fsdecode(self.path),)
+        return functools.partial(type(self), policy=self._policy, mode=self._mode), (os.fsdecode(self.path),)
 
     def __del__(
         self, finalizing: Callable[[], bool] = sys.is_finalizing, warn: Callable[..., None] = warnings.warn
@@ -159,7 +161,7 @@ class InterProcessReaderWriterLock(_FileLock):
     Args:
         path: the name of the file. The lock itself is in another one beside it, whose name ends in ``.rwlock``.
         sleep_func, logger: taken and not used, and so are the delays of acquisitions: nothing polls here.
-        policy: who gets the lock when; as for `rwlocks.ProcessRWLock`.
+        policy, mode: who gets the lock when, and who may use it; as for `rwlocks.ProcessRWLock`.
 
     Whatever opens the lock raises what `rwlocks.ProcessRWLock` raises.
     """
