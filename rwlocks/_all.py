@@ -21,7 +21,6 @@ from typing import (
     Protocol,
     SupportsFloat,
     TypeVarTuple,
-    Unpack,
     cast,
     final,
 )
@@ -115,7 +114,7 @@ class Joining(Protocol):
     ) -> None: ...
 
 
-def acquire_all(*guards: Unpack[Guards], timeout: SupportsFloat | None = None) -> AcquireAll[Unpack[Guards]]:
+def acquire_all(*guards: *Guards, timeout: SupportsFloat | None = None) -> AcquireAll[*Guards]:
     """All of these guards or none: ``with acquire_all(a.read(), b.write()) as (ga, gb):``, or ``async with``.
 
     Any number of guards of any locks, in any order. It waits for one lock at a time and holds nothing meanwhile, so
@@ -134,7 +133,7 @@ def acquire_all(*guards: Unpack[Guards], timeout: SupportsFloat | None = None) -
 
 
 @final
-class AcquireAll(Generic[Unpack[Guards]]):
+class AcquireAll(Generic[*Guards]):
     """One acquisition of several guards, made by `acquire_all`. Iterating over it gives the guards.
 
     Use it as ``with`` or ``async with``, or explicitly. Once released it may be used again.
@@ -142,12 +141,12 @@ class AcquireAll(Generic[Unpack[Guards]]):
 
     __slots__ = ("__weakref__", "_guards", "_timeout")
 
-    def __init__(self, *guards: Unpack[Guards], timeout: SupportsFloat | None = None) -> None:
+    def __init__(self, *guards: *Guards, timeout: SupportsFloat | None = None) -> None:
         self._timeout = in_seconds(timeout)
         self._guards = _checked(guards)
 
     @property
-    def guards(self) -> tuple[Unpack[Guards]]:
+    def guards(self) -> tuple[*Guards]:
         """The guards, in the order in which they were given."""
         return cast("tuple[*Guards]", self._guards)
 
@@ -184,7 +183,7 @@ class AcquireAll(Generic[Unpack[Guards]]):
             for guard in self._guards:
                 stack.callback(guard.release)
 
-    def __enter__(self) -> tuple[Unpack[Guards]]:
+    def __enter__(self) -> tuple[*Guards]:
         return self.acquire().guards
 
     def __exit__(
@@ -197,7 +196,7 @@ class AcquireAll(Generic[Unpack[Guards]]):
             for guard in self._guards:
                 stack.push(guard.__exit__)
 
-    async def __aenter__(self) -> tuple[Unpack[Guards]]:
+    async def __aenter__(self) -> tuple[*Guards]:
         await self._acquire_async()
         return self.guards
 

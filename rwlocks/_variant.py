@@ -12,6 +12,10 @@ import sys
 import threading
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import MutableSequence
 
 __all__ = ["choose", "plain_because"]
 
@@ -24,7 +28,7 @@ _REMEDY = (
 )
 
 
-def choose(package_path: list[str]) -> None:
+def choose(package_path: MutableSequence[str]) -> None:
     """Decide, once and before anything else is imported."""
     global plain_because  # noqa: PLW0603  the decision
     plain_because = _obstacle()

@@ -32,11 +32,9 @@ FASTPATH = "rwlocks._fastpath"
 # The slow path of `RWLock`, compiled from the source that is also its plain variant; see rwlocks/_variant.py.
 TWICE = (
     "_acquire",
-    "_all",
     "_core",
     "_deadlock",
     "_engine",
-    "_graph",
     "_guards",
     "_line",
     "_monitor",
@@ -44,7 +42,6 @@ TWICE = (
     "_steps",
     "_ticket",
     "_views",
-    "_watch",
 )
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 PROBE = "#include <Python.h>\nint main(void) { return 0; }\n"
