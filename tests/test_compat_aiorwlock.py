@@ -7,6 +7,7 @@ import gc
 import random
 import types
 import warnings
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -236,6 +237,18 @@ def test_what_is_acquired_by_a_task_of_its_own_can_be_released_by_any_other() ->
     asyncio.run(scenario())
 
 
+def test_a_task_that_lives_on_keeps_no_lock_that_it_has_used() -> None:
+    async def scenario() -> None:
+        lock = RWLock()
+        async with lock.writer, lock.reader:
+            pass
+        native = weakref.ref(lock.native)
+        del lock
+        assert native() is None
+
+    asyncio.run(scenario())
+
+
 def test_a_thread_may_use_the_lock_underneath_meanwhile() -> None:
     async def scenario() -> None:
         lock = RWLock()
@@ -300,7 +313,8 @@ def test_whatever_is_cancelled_nobody_is_inside_who_must_not_be_and_nothing_stay
         for task in dice.sample(tasks, 4):
             await turns(dice.randint(0, 3))
             task.cancel()
-        await asyncio.wait(tasks)
+        done, _ = await asyncio.wait(tasks)
+        assert not [task.exception() for task in done if not task.cancelled() and task.exception()]
         assert repr(lock) == FREE
         assert not lock.native.statistics().waiters
         await hold(lock.writer)

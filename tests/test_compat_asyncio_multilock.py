@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -263,8 +263,10 @@ def test_a_lock_that_goes_while_it_is_held_goes_in_silence() -> None:
     handles = [lock.acquire_nowait(SHARED), lock.acquire_nowait(SHARED, "mine")]
     native = lock.native
     del lock
-    gc.collect()
     assert native.locked() is None
+    still_there = weakref.ref(native)
+    del native
+    assert still_there() is None
     assert len(handles) == 2
 
 
@@ -306,6 +308,23 @@ def test_an_event_is_told_when_somebody_gives_up_who_stood_in_the_way() -> None:
     asyncio.run(scenario())
 
 
+def test_an_event_is_told_when_a_handle_is_refused_after_the_wait() -> None:
+    async def scenario() -> None:
+        lock = MultiLock()
+        lock.acquire_nowait(NONE, "used")
+        lock.acquire_nowait(EXCLUSIVE, "first")
+        waiting = asyncio.create_task(lock.acquire(EXCLUSIVE, "used"))
+        await turns()
+        with lock.notify(SHARED) as event:
+            lock.release("first")
+            assert not event.is_set()
+            with pytest.raises(HandleUsedError):
+                await waiting
+            assert event.is_set()
+
+    asyncio.run(scenario())
+
+
 @one_and_several
 def test_an_event_is_told_about_a_lock_once(make: Callable[[], MultiLockable]) -> None:
     async def scenario() -> None:
@@ -330,11 +349,12 @@ def test_a_set_and_its_members_tell_one_event_once() -> None:
     first, second = MultiLock(), MultiLock()
     both = MultiLockSet([first, second])
     event = asyncio.Event()
-    with first.notify(SHARED, event):
-        with pytest.raises(EventUsedError), both.notify(SHARED, event):
-            raise AssertionError("it is told already")
-        with second.notify(SHARED, event):
-            pass
+    for one, other in ((first, second), (second, first)):
+        with one.notify(SHARED, event):
+            with pytest.raises(EventUsedError), both.notify(SHARED, event):
+                raise AssertionError("it is told already")
+            with other.notify(SHARED, event):
+                pass
 
 
 def test_a_set_tells_when_all_its_members_could_be_had() -> None:
@@ -374,8 +394,10 @@ def test_the_event_of_an_acquisition_ends_clear_and_free(make: Callable[[], Mult
         lock = make()
         event = asyncio.Event()
         await lock.acquire(EXCLUSIVE, "held", event)
+        event.set()
         waiting = asyncio.create_task(lock.acquire(EXCLUSIVE, "waiting", event))
         await turns()
+        assert not event.is_set()
         event.set()  # changes nothing: the lock is not to be had
         await turns()
         assert not waiting.done()

@@ -91,7 +91,7 @@ class RWLock:
     ) -> None:
         if loop is not _NOT_GIVEN:
             _deprecate("RWLock(loop=...) is deprecated: a lock needs no loop; write RWLock()")
-        native = self.core(policy, reentrant=True, checkpoint="never")
+        native = self.core(policy, reentrant=True)
         state = _State(native, fast=fast)
         self._reader = ReaderLock(state)
         self._writer = WriterLock(state)
@@ -211,7 +211,7 @@ class _Side(ABC):
             held.append(guard)
         elif getattr(task.get_coro(), "cr_code", None) is _ACQUIRE:
             # The task is nothing but this acquisition, and can release nothing: `wait_for` makes such tasks.
-            self._nobodys.append(guard.detach())
+            self._nobodys.append(guard)
         else:
             self._held[ref(task, self._held.pop)] = [guard]
             task.add_done_callback(self._end)

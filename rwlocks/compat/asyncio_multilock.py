@@ -384,7 +384,6 @@ class _Attempt:
     __slots__ = ("_guards", "_handle", "_members", "_stays", "wish")
 
     def __init__(self, members: tuple[MultiLock, ...], type: MultiLockType, handle: Hashable | None) -> None:
-        hash(handle)  # Raises now what it would raise later, with the locks held.
         writes = _mode_of(type) is Mode.WRITE
         self._members = members
         self._handle = _Handle() if handle is None else handle
