@@ -39,7 +39,7 @@ Of its defects are gone:
     ===  ==============================================================================================================
 
 And ``asyncio.wait_for(lock.reader.acquire(), 1)``, which before Python 3.12 acquires in a task of its own: a hold whose
-task was nothing but the acquisition is nobody's, and any task may release it.
+task was nothing but the acquisition is nobody's, and any task may release it; but nobody can enter again inside of it.
 """
 
 from __future__ import annotations

@@ -3,26 +3,26 @@
 A lock of shared and exclusive acquisitions that are told apart by handles: whoever has the handle may release. No task
 owns anything, nothing is re-entrant, and acquisitions that need not wait do not let others run.
 
-    ==========================================  =====================================================================
-    name                                        quirk that is kept
-    ==========================================  =====================================================================
-    ``MultiLockType``                           NONE, SHARED, EXCLUSIVE; ``max(a, b)``, ``excludes``, ``includes``
-    ``MultiLock()``                             may be made where no loop runs
-    ``.locked``                                 the strongest type held; false when free (NONE, in 0.1.0 None)
-    ``.acquire_nowait(type, handle=None)``      the handle, or None when refused; HandleUsedError if that handle holds
-                                                already, but only where it would not have been refused anyway
+    ===========================================  =====================================================================
+    name                                         quirk that is kept
+    ===========================================  =====================================================================
+    ``MultiLockType``                            NONE, SHARED, EXCLUSIVE; ``max(a, b)``, ``excludes``, ``includes``
+    ``MultiLock()``                              may be made where no loop runs
+    ``.locked``                                  the strongest type held; false when free (NONE, in 0.1.0 None)
+    ``.acquire_nowait(type, handle=None)``       the handle, or None when refused; HandleUsedError if that handle holds
+                                                 already, but only where it would not have been refused anyway
     ``.acquire(type, handle=None, event=None)``  a coroutine; returns the very handle that was given
-    ``.release(handle)``                        a handle that holds nothing is fine
+    ``.release(handle)``                         a handle that holds nothing is fine
     ``.context(type, handle=None, event=None)``  an async block that gives the handle; may be released inside already
-    ``.notify(type, event=None)``               a block that gives an `asyncio.Event`, set whenever that type could be
-                                                had; it stays set until its user clears it. EventUsedError
-    ``.wait(type, event)``                      until that type could be had, or somebody sets the event
-    ``MultiLockSet(locks)``                     a frozenset of locks that is acquired all or nothing, and holds none
-                                                while it waits; its handle may be released on one member alone
-    ``MultiLockable``                           the protocol of both, not for isinstance
-    ``LockError``                               an Exception; EventUsedError and HandleUsedError are such
-    ``MultiLockType.NONE``                      has to wait for an exclusive holder only, and keeps nobody out
-    ==========================================  =====================================================================
+    ``.notify(type, event=None)``                a block that gives an `asyncio.Event`, set whenever that type could be
+                                                 had; it stays set until its user clears it. EventUsedError
+    ``.wait(type, event)``                       until that type could be had, or somebody sets the event
+    ``MultiLockSet(locks)``                      a frozenset of locks that is acquired all or nothing, and holds none
+                                                 while it waits; its handle may be released on one member alone
+    ``MultiLockable``                            the protocol of both, not for isinstance
+    ``LockError``                                an Exception; EventUsedError and HandleUsedError are such
+    ``MultiLockType.NONE``                       waits for an exclusive holder only, and keeps nobody out
+    ===========================================  =====================================================================
 
 Who gets the lock when is reader preference, with its consequence: shared acquisitions go in while an exclusive one
 waits, which may starve. The original let everybody who waits race whenever something was released; an exclusive
