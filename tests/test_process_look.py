@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import random
 import struct
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from _processes import Cast, ProcessCore, config, take
 
+import rwlocks
 from rwlocks._errors import SegmentError
 from rwlocks._types import Mode
 from rwlocks.backends.process import _segment
@@ -18,7 +22,6 @@ from rwlocks.backends.process._places import locks_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 READ, UPGRADABLE, WRITE = Mode.READ, Mode.UPGRADABLE, Mode.WRITE
 GATE = 1024
@@ -85,6 +88,32 @@ def test_it_sees_a_lock_that_nobody_has_open(path: Path) -> None:
     ProcessCore.open(path, config()).close()
     found = look(path)
     assert (found.seen, found.processes, found.whole) == ((), (), True)
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from rwlocks import ProcessRWLock
+
+with ProcessRWLock(Path(sys.argv[1])).write():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_pid_of_another_namespace_is_told_from_one_of_ours(path: Path) -> None:
+    command = ["unshare", "--pid", "--fork", sys.executable, "-c", HOLDER, str(path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(rwlocks.__file__).parents[1])}
+    try:
+        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    except FileNotFoundError:
+        pytest.skip("no unshare here")
+    with holder:
+        assert holder.stdout is not None
+        if holder.stdout.readline() != "held\n":
+            pytest.skip("namespaces are refused here")
+        found = look(path)
+        assert [(seen.request.pid, seen.alive, seen.here) for seen in found.seen] == [(1, True, False)]
 
 
 def test_a_gate_that_stays_shut_keeps_nobody_from_looking(cast: Cast, path: Path) -> None:

@@ -18,8 +18,8 @@ from _processes import FORK, Cast, ProcessCore, config, take, until, waiting
 import rwlocks
 from rwlocks import Mode, ProcessRWLock
 from rwlocks.cli import main
-from rwlocks.cli._status_lines import duration, printable
-from rwlocks.cli._status_survey import command_of
+from rwlocks.cli._status_lines import duration, lines, printable
+from rwlocks.cli._status_survey import command_of, document, survey
 from rwlocks.policies import Fifo
 
 if TYPE_CHECKING:
@@ -128,6 +128,18 @@ def test_a_hold_whose_guard_was_lost_is_told(directory: Path, capsys: pytest.Cap
         process.join()
     assert "ABANDONED, its process has lost the guard" in out
     assert [holder["abandoned"] for holder in found["holders"]] == [True]
+
+
+def test_a_process_of_another_namespace_is_named_by_nobody_here(cast: Cast) -> None:
+    cast.holding(READ)
+    found = survey("cache")
+    (entry,) = found.entries
+    assert entry.look is not None
+    elsewhere = entry.look._replace(seen=tuple(seen._replace(here=False) for seen in entry.look.seen))
+    changed = found._replace(entries=(entry._replace(look=elsewhere),))
+    assert "in another pid namespace" in "".join(line.text for line in lines(changed))
+    assert '"command": null' in json.dumps(document(changed))
+    assert Path(sys.executable).name not in "".join(line.text for line in lines(changed))
 
 
 def test_without_a_name_it_tells_all_and_no_bad_file_stops_it(

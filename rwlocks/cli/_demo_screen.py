@@ -90,8 +90,6 @@ class Screen:
         show = self._console.print
         width = min(self._console.width - LABEL - 3, 100)
         show(self._title())
-        if self._crew.processes:
-            show(f"  and one ProcessRWLock for {len(self._crew.processes)} processes, some of which were killed")
         span, column = width * STEP * 1000, STEP * 1000
         show(
             f"\n The busiest {span:.0f} ms of each round, {column:g} ms to a column; higher is more of them",
@@ -113,7 +111,11 @@ class Screen:
         from rich.text import Text
 
         return Text.assemble(
-            (" rwlocks demo", "bold"), "  one lock for ", company(self._crew), (f"  seed {self._seed}", "dim")
+            (" rwlocks demo", "bold"),
+            "  one lock for ",
+            company(self._crew),
+            f", one for {len(self._crew.processes)} processes" if self._crew.processes else "",
+            (f"  seed {self._seed}", "dim"),
         )
 
     def _frame(self, glimpse: Glimpse, words: dict[str, tuple[str, str]]) -> RenderableType:

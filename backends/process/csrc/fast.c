@@ -487,18 +487,34 @@ static PyObject *context_processes(PyObject *self, PyObject *unused) {
     return process_list(context_of(self));
 }
 
-/* Of the process of each record that is not free, in the order of `snapshot_tuple`: 0, it is dead; 1, it is alive, and its number
- * means here what it means to itself; 2, it is alive in another namespace of process numbers. */
+enum { DEAD = 0, ALIVE_HERE = 1, ALIVE_ELSEWHERE = 2, NOT_ASKED = 3 };
+
+/* ALIVE_HERE: its number means the same to us. Every process is asked for once. */
+static int life_of(const struct rwl_context *context, const struct rwl_record *record, uint8_t *lives) {
+    uint32_t slot = record->slot;
+    if (slot >= context->view.max_processes ||
+        atomic_load_explicit(&context->view.slots[slot].generation, memory_order_relaxed) != record->generation) {
+        return DEAD;
+    }
+    if (lives[slot] == NOT_ASKED) {
+        bool here = context->view.slots[slot].pid_namespace == context->pid_namespace;
+        bool gone = rwl_dead_slowly(context, slot, record->generation, true);
+        lives[slot] = gone ? DEAD : here ? ALIVE_HERE : ALIVE_ELSEWHERE;
+    }
+    return lives[slot];
+}
+
+/* Of the process of each record that is not free, in the order of `snapshot_tuple`. */
 static PyObject *life_list(const struct rwl_context *context) {
+    uint8_t lives[RWL_MAX_PROCESSES];
+    memset(lives, NOT_ASKED, sizeof lives);
     PyObject *list = PyList_New(0);
     for (uint32_t index = 0; index < context->view.max_holds && list != NULL; index++) {
         const struct rwl_record *record = &context->view.records[index];
         if (rwl_word_state(rwl_load(record)) == RWL_FREE) {
             continue;
         }
-        bool gone = rwl_dead_slowly(context, record->slot, record->generation, true);
-        bool here = !gone && context->view.slots[record->slot].pid_namespace == context->pid_namespace;
-        PyObject *life = PyLong_FromLong(gone ? 0 : here ? 1 : 2);
+        PyObject *life = PyLong_FromLong(life_of(context, record, lives));
         if (life == NULL || PyList_Append(list, life) != 0) {
             Py_CLEAR(list);
         }
@@ -664,7 +680,7 @@ static PyObject *fast_on_network(PyObject *module, PyObject *args) {
 
 /* look(image, again, fd, boot): what a copy of a whole segment says. `again` is a second copy of its first page, taken later, and
  * `fd` the file, open for reading. (config, whole, gate, snapshot, lives, processes), or the number of the reason why it is
- * refused. `whole`: nothing changed while it was copied; `gate`: the pid of who is inside; `lives`: see `life_list`. */
+ * refused. `whole`: nothing changed while it was copied; `gate`: the pid of who is inside; `lives`: see `life_of`. */
 static PyObject *fast_look(PyObject *module, PyObject *args) {
     (void)module;
     Py_buffer image, again, boot;
