@@ -18,7 +18,7 @@ from _processes import FORK  # skips where there are no process locks
 import rwlocks
 from rwlocks import ProcessRWLock, WriteGuard
 from rwlocks._guards import Guard
-from rwlocks.cli import _demo_raid
+from rwlocks.cli import _demo_raid, _demo_victim
 from rwlocks.cli._demo_board import Board, Note
 from rwlocks.cli._demo_plain import conclusion, epitaph
 from rwlocks.cli._demo_raid import HOLDING, WAITING, Death, Raid, raid
@@ -132,9 +132,16 @@ class WritersAlone:
         return ProcessRWLock().write(timeout)
 
 
-def test_a_lock_that_does_not_exclude_is_found_out() -> None:
+def everybody_wants(mode: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To read (0), to write (1), or to be upgradable (2), so that what is looked for happens at once."""
+    for taste in ("READER", "WRITER"):
+        monkeypatch.setattr(_demo_victim, taste, tuple(int(each == mode) for each in range(3)))
+
+
+def test_a_lock_that_does_not_exclude_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    everybody_wants(1, monkeypatch)
     make: Any = WritersAlone
-    played = raid(make, NAMES, 0.5, 7, nothing)
+    played = raid(make, NAMES, 0.3, 7, nothing)
     assert any("somebody wrote while" in each for each in played.violations)
 
 
@@ -151,16 +158,12 @@ def test_a_lock_that_keeps_the_death_of_a_writer_to_itself_is_found_out(monkeypa
     assert found[0] > 0
 
 
-def test_a_death_that_is_not_overcome_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*_: object) -> None:
-        """Nobody got in."""
-
-    monkeypatch.setattr(_demo_raid._Siege, "_recovery", never)
-    monkeypatch.setattr(_demo_raid, "KILL_EVERY", (0.0, 0.0))
-    played = raid(ProcessRWLock, NAMES, 0.5, 7, nothing)
-    assert played.deaths
-    death = played.deaths[0]
-    assert f"nobody got in after {death.worker} was killed while {death.doing}" in played.violations
+def test_a_death_that_is_not_overcome_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_demo_raid, "PATIENCE", 0.0)
+    with ProcessRWLock(tmp_path / "lock") as lock:
+        siege = _demo_raid._Siege(lock, tmp_path / "lock", NAMES, 7)
+        siege.deaths = (Death("process 1", "writing", 0.01), Death("process 2", "reading", siege._recovery(0)))
+        assert list(siege._unrecovered()) == ["nobody got in after process 2 was killed while reading"]
 
 
 def keep(lock: ProcessRWLock) -> None:
@@ -198,7 +201,8 @@ def test_what_a_worker_raises_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ValueError("out of order")
 
     monkeypatch.setattr(ProcessRWLock, "upgradable", broken)
-    played = raid(ProcessRWLock, NAMES, 0.5, 7, nothing)
+    everybody_wants(2, monkeypatch)
+    played = raid(ProcessRWLock, NAMES, 0.2, 7, nothing)
     assert any(each.endswith("got ValueError: out of order") for each in played.violations)
 
 
