@@ -50,21 +50,23 @@ and as a file does: with a ResourceWarning.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import sys
 import warnings
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
-from rwlocks import DeadlockError, LockTimeout, Mode, ProcessRWLock
+from rwlocks import DeadlockError, Mode, ProcessRWLock
+from rwlocks._acquire import in_seconds
+from rwlocks._fork import last as _forks
 from rwlocks._owners import current
+from rwlocks.compat._anybody import acquire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
     from rwlocks import Policy, ReadGuard, WriteGuard
-    from rwlocks._owners import ThreadIdentity
     from rwlocks._types import PolicyName
 
 __all__ = ["RWLock", "get_pthread_process_shared", "set_pthread_process_shared"]
@@ -80,12 +82,16 @@ MAX_HOLDS: Final = 4096
 class _Hold:
     """One acquisition, and who made it."""
 
-    __slots__ = ("guard", "pid", "thread")
+    __slots__ = ("generation", "guard", "thread")
 
-    def __init__(self, guard: ReadGuard | WriteGuard, thread: ThreadIdentity) -> None:
+    def __init__(self, guard: ReadGuard | WriteGuard) -> None:
         self.guard = guard
-        self.thread = thread
-        self.pid = os.getpid()
+        self.thread = current.thread
+        self.generation = _forks.generation
+
+    def is_here(self) -> bool:
+        """Whether it is one of this process, and not of the one that this was forked from."""
+        return self.generation == _forks.generation and self.guard.held
 
 
 class RWLock:
@@ -125,33 +131,33 @@ class RWLock:
         ``timeout`` is in seconds of the monotonic clock; None waits for ever, zero and less try once. Raises OSError
         (EDEADLK) if the caller would wait for itself for ever, ValueError for NaN.
         """
-        return self._acquire(self._native.read(timeout), timeout)
+        return self._acquire(self._native.read(), _seconds(timeout))
 
     def acquire_write(self, timeout: float | None = None) -> bool:
         """Wait until the caller may write; as `acquire_read`."""
-        return self._acquire(self._native.write(timeout), timeout)
+        return self._acquire(self._native.write(), _seconds(timeout))
 
     def try_acquire_read(self) -> bool:
         """Read if that is possible at once."""
-        return self._acquire(self._native.read(0), 0)
+        return self._acquire(self._native.read(), 0)
 
     def try_acquire_write(self) -> bool:
         """Write if that is possible at once."""
-        return self._acquire(self._native.write(0), 0)
+        return self._acquire(self._native.write(), 0)
 
     def _acquire(self, guard: ReadGuard | WriteGuard, timeout: float | None) -> bool:
-        hold = _Hold(guard, current.thread)
-        # Known before it is held, so that whatever interrupts in between leaves nothing that cannot be released.
-        self._holds.append(hold)
+        hold = _Hold(guard)
         try:
             acquired = _in_time(guard, timeout)
+            if acquired:
+                self._holds.append(hold)
         except BaseException:
+            # Interrupted at whatever point: as if it had never been asked for.
+            if hold in self._holds:
+                self._holds.remove(hold)
             if guard.held:
                 guard.release()
-            self._holds.remove(hold)
             raise
-        if not acquired:
-            self._holds.remove(hold)
         return acquired
 
     # -- releasing -----------------------------------------------------------------------------------------------
@@ -168,14 +174,17 @@ class RWLock:
         self._holds.remove(hold)
 
     def _releasable(self) -> _Hold | None:
-        live = self._live()
-        mine = [hold for hold in live if hold.thread is current.thread]
-        others = [hold for hold in live if hold.guard.mode is Mode.READ or hold.thread.ended()]
-        return mine[-1] if mine else others[-1] if others else None
+        others: _Hold | None = None
+        for hold in reversed(self._holds):
+            if hold.is_here():
+                if hold.thread is current.thread:
+                    return hold
+                if others is None and (hold.guard.mode is Mode.READ or hold.thread.ended()):
+                    others = hold
+        return others
 
     def _live(self) -> list[_Hold]:
-        pid = os.getpid()
-        return [hold for hold in self._holds if hold.pid == pid and hold.guard.held]
+        return [hold for hold in self._holds if hold.is_here()]
 
     # -- blocks --------------------------------------------------------------------------------------------------
 
@@ -211,31 +220,18 @@ class RWLock:
         return f"<{type(self).__name__} on {self._native!r}>"
 
 
+def _seconds(timeout: float | None) -> float | None:
+    """As `in_seconds`, which takes its time to find out whether something is a number."""
+    if timeout is None or (type(timeout) in {int, float} and abs(timeout) < math.inf):
+        return timeout
+    return in_seconds(timeout)
+
+
 def _in_time(guard: ReadGuard | WriteGuard, timeout: float | None) -> bool:
-    """Acquire within the guard's own timeout, which is this one."""
-    if timeout is not None and timeout <= 0:
-        return guard.try_acquire()
-    deadline = None if timeout is None else monotonic() + timeout
+    if timeout is not None:
+        return guard.try_acquire() or (timeout > 0 and acquire(guard, timeout))
     try:
         guard.acquire()
-    except LockTimeout:
-        return False
-    except DeadlockError as error:
-        if deadline is None:
-            raise OSError(errno.EDEADLK, str(error)) from error
-        return _in_vain(guard, deadline - monotonic())
-    return True
-
-
-def _in_vain(guard: ReadGuard | WriteGuard, seconds: float) -> bool:
-    """Wait for what the caller itself holds as for anybody's: a read of it may be given back by another thread."""
-    core = guard._core
-    ticket = core.new_ticket(guard.wanted, current.thread)
-    ticket.owner = object()
-    try:
-        core.acquire_with(guard, ticket, seconds)
-    except LockTimeout:
-        return False
     except DeadlockError as error:
         raise OSError(errno.EDEADLK, str(error)) from error
     return True

@@ -6,36 +6,31 @@ the program says, and how a read that outlasts the write around it goes on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
-from rwlocks import DeadlockError, LockTimeout, Mode, NotHeldError
-from rwlocks._owners import current
-from rwlocks._ticket import State
+from rwlocks import DeadlockError, LockTimeout, Mode, NotHeldError, WriteGuard
+from rwlocks._fork import last as _forks
 
 if TYPE_CHECKING:
-    from rwlocks import ProcessRWLock, RWLock
+    from rwlocks import ProcessRWLock, ReadGuard, RWLock
 
 __all__ = ["Hold", "Holds"]
 
 
 @final
 class Hold:
-    """What one owner has: the seat of one acquisition, and how often it was taken."""
+    """What one owner has: the guard of one acquisition, and how often it was taken."""
 
-    __slots__ = ("__weakref__", "reads", "ticket", "writes")
+    __slots__ = ("generation", "guard", "reads", "wish", "writes")
 
-    def __init__(self, mode: Mode) -> None:
-        self.reads = int(mode is Mode.READ)
-        self.writes = int(mode is Mode.WRITE)
-        self.ticket: Any = None
-
-    @property
-    def held(self) -> bool:
-        """From the grant on. Never in a child for what its parent took of a lock between processes."""
-        return self.ticket is not None and self.ticket.state is State.HELD
+    def __init__(self, guard: ReadGuard | WriteGuard, wish: Mode) -> None:
+        self.guard = guard
+        self.wish = wish
+        self.reads = self.writes = 0
+        self.generation = _forks.generation
 
     def count(self, mode: Mode) -> int:
-        """How often the owner took it in that mode."""
+        """How often the owner took it in that mode; 0 as long as it waits."""
         return self.reads if mode is Mode.READ else self.writes
 
     def add(self, mode: Mode, number: int) -> None:
@@ -48,25 +43,29 @@ class Hold:
 
 @final
 class Holds:
-    """Those of one lock. Safe for threads: each owner touches its own alone."""
+    """Those of one lock. Safe for threads: each owner touches its own alone.
 
-    __slots__ = ("__weakref__", "_core", "_of", "native")
+    ``inherits``: whether a forked child has what the forking thread had, as with locks that are not between processes.
+    """
 
-    def __init__(self, native: RWLock | ProcessRWLock) -> None:
+    __slots__ = ("__weakref__", "_inherits", "_of", "native")
+
+    def __init__(self, native: RWLock | ProcessRWLock, *, inherits: bool) -> None:
         self.native = native
-        self._core: Any = native._core
-        # An entry is made before the lock is asked for, and outlives its hold by an instant, so that whatever
-        # interrupts in between leaves nothing that cannot be released.
+        self._inherits = inherits
         self._of: dict[object, Hold] = {}
 
     def wish(self, owner: object) -> Hold | None:
         """What the owner has or waits for."""
-        return self._of.get(owner)
+        hold = self._of.get(owner)
+        if hold is None or self._inherits or hold.generation == _forks.generation:
+            return hold
+        return None
 
     def of(self, owner: object) -> Hold | None:
         """What the owner has."""
-        hold = self._of.get(owner)
-        return hold if hold is not None and hold.held else None
+        hold = self.wish(owner)
+        return hold if hold is not None and (hold.reads or hold.writes) else None
 
     def take(self, owner: object, mode: Mode, timeout: float | None = None) -> bool:
         """Acquire; whether ``timeout``, in seconds, was enough. None waits for ever, 0 tries once.
@@ -92,21 +91,27 @@ class Holds:
                 f"{owner} does not {mode.value}; release what was acquired, once, by whoever acquired it"
             )
         if hold.reads + hold.writes == 1:
-            self._core.monitor.leave(hold)
+            hold.guard.release()
             self._of.pop(owner, None)
             return
         if mode is Mode.WRITE and hold.writes == 1:
-            self._core.monitor.downgrade(hold)
+            assert isinstance(hold.guard, WriteGuard)
+            hold.guard.downgrade()
         hold.add(mode, -1)
 
     def _enter(self, owner: object, mode: Mode, timeout: float | None) -> bool:
-        hold = self._of[owner] = Hold(mode)
+        guard = self.native.read() if mode is Mode.READ else self.native.write()
+        hold = self._of[owner] = Hold(guard, mode)
         try:
-            # The thread is the owner and never its task: tasks of one thread have always shared these locks.
-            self._core.acquire_with(hold, self._core.new_ticket(mode, current.thread), timeout)
+            if timeout is None:
+                guard.acquire()
+            elif not guard.try_acquire():
+                guard.acquire(timeout)
+            hold.add(mode, 1)
         except BaseException as error:
-            if hold.held:
-                self._core.monitor.leave(hold)
+            # Interrupted at whatever point: as if it had never been asked for.
+            if guard.held:
+                guard.release()
             self._of.pop(owner, None)
             if isinstance(error, LockTimeout):
                 return False
@@ -120,3 +125,9 @@ class Holds:
         )
         error.lock, error.holders = self.native, self.native.statistics().holders
         return error
+
+    def __del__(self) -> None:
+        # Nobody can want what its objects had: they are gone, and what they had was theirs.
+        for hold in self._of.values():
+            if hold.guard.held:
+                hold.guard.release()

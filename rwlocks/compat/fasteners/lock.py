@@ -44,7 +44,7 @@ class ReaderWriterLock:
         policy: PolicyName | Policy = "writer-pref",
     ) -> None:
         self._lock = RWLock(policy)
-        self._holds = Holds(self._lock)
+        self._holds = Holds(self._lock, inherits=True)
         self._current_thread = current_thread_functor
 
     # -- looking -----------------------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ class ReaderWriterLock:
     def is_writer(self, check_pending: bool = True) -> bool:
         """Whether the caller writes or, with ``check_pending``, waits to."""
         hold = self._holds.wish(self._current_thread())
-        return hold is not None and hold.writes > 0 and (check_pending or hold.held)
+        return hold is not None and (hold.writes > 0 or (check_pending and hold.wish is Mode.WRITE and not hold.reads))
 
     def is_reader(self) -> bool:
         """Whether the caller reads, perhaps inside of a write."""

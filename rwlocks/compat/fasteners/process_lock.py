@@ -55,7 +55,7 @@ def _holds_at(path: Path, policy: PolicyName | Policy, mode: int) -> Holds:
     known = _open.get(_identity(ours)) if ours.exists() else None
     if known is not None:
         return known
-    holds = Holds(ProcessRWLock(ours, policy, mode=mode))
+    holds = Holds(ProcessRWLock(ours, policy, mode=mode), inherits=False)
     # Two threads may come first: all have to use what one of them made.
     return _open.setdefault(_identity(ours), holds)
 

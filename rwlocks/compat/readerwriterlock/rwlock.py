@@ -1,17 +1,15 @@
-"""Locks whose handles behave as `threading.Lock` does. See `rwlocks.compat.readerwriterlock`.
-
-A handle is a view of its own (`rwlocks._views`): its holds have no owner, and it gives back only what was acquired
-through it.
-"""
+"""Locks whose handles behave as `threading.Lock` does. See `rwlocks.compat.readerwriterlock`."""
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol, final, runtime_checkable
+from _thread import TIMEOUT_MAX
+from math import isnan
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, TypeAlias, final, runtime_checkable
 
-from rwlocks import Mode, NotHeldError, RWLock
-from rwlocks._views import View
+from rwlocks import Mode, NotHeldError, ReadGuard, RWLock, WriteGuard
+from rwlocks.compat._anybody import acquire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +32,8 @@ __all__ = [
     "RWLockable",
     "RWLockableD",
 ]
+
+Guard: TypeAlias = ReadGuard | WriteGuard
 
 RELEASE_ERR_CLS: Final = RuntimeError
 """What releasing a free handle raises: a `NotHeldError`, which is one."""
@@ -112,25 +112,40 @@ class RWLockableD(Protocol):
 
 
 class _Handle:
-    """One side of a lock, for whoever has this object."""
+    """One side of a lock, for whoever has this object: a guard for each of its holds."""
 
     _mode: ClassVar[Mode]
 
-    def __init__(self, lock: RWLock) -> None:
+    def __init__(self, lock: Lock) -> None:
         self._lock = lock
-        self._view = View(lock, lock._core, self._mode)
+        self._guards: list[Guard] = []
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        return self._view.acquire(blocking, timeout)
+        if timeout == -1:
+            return self._acquire(None) if blocking else self._acquire(0)
+        if not blocking:
+            raise ValueError("can't specify a timeout for a non-blocking call")
+        if timeout > TIMEOUT_MAX:
+            raise OverflowError("timeout value is too large")
+        return self._acquire(check_timeout(timeout))
+
+    def _acquire(self, timeout: float | None) -> bool:
+        guard = self._lock.new_guard(self._mode)
+        try:
+            acquired = guard.try_acquire() if timeout == 0 else acquire(guard, timeout)
+            if acquired:
+                self._lock.keep(self._guards, guard)
+        except BaseException:
+            self._lock.forget(self._guards, guard)
+            raise
+        return acquired
 
     def release(self) -> None:
-        try:
-            self._view.release()
-        except NotHeldError:
-            raise NotHeldError(RELEASE_ERR_MSG) from None
+        if not self._lock.release_last(self._guards):
+            raise NotHeldError(RELEASE_ERR_MSG)
 
     def locked(self) -> bool:
-        return self._view._is_owned()
+        return any(guard.held for guard in self._guards)
 
     def __enter__(self) -> bool:
         return self.acquire()
@@ -146,14 +161,14 @@ class _Handle:
         return None
 
     def _is_owned(self) -> bool:
-        return self._view._is_owned()  # `threading.Condition` asks its lock so.
+        return self.locked()  # `threading.Condition` asks its lock so.
 
     def _at_fork_reinit(self) -> None:
-        self._view._at_fork_reinit()  # And so the standard library, in a forked child.
+        while self._lock.release_last(self._guards):  # And so the standard library, in a forked child.
+            pass
 
     def __repr__(self) -> str:
-        state = "locked" if self.locked() else "unlocked"
-        return f"<{state} {self._mode.value} handle object of {self._lock!r} at {id(self):#x}>"
+        return described(self, self._mode)
 
 
 @final
@@ -169,58 +184,126 @@ class _Writer(_Handle):
 class _WriterD(_Writer):
     def downgrade(self) -> _Reader:
         reader = _Reader(self._lock)
-        pass_on_as_reader(self._view, reader._view)
+        if not pass_on_as_reader(self._guards, reader._guards):
+            raise NotHeldError(RELEASE_ERR_MSG)
         return reader
 
 
-def pass_on_as_reader(writer: View, reader: View) -> None:
-    """Downgrade the hold of one view, which becomes the other's. Raises NotHeldError if there is none."""
-    for hold in writer._holds:
-        writer._core.monitor.downgrade(hold)
-        # In this order, so that an interruption in between leaves it in reach of both; only one can release it.
-        reader._holds.append(hold)
-        writer._holds.remove(hold)
-        return
-    raise NotHeldError(RELEASE_ERR_MSG)
+# -- what handles of both kinds need -----------------------------------------------------------------------------------
 
 
-class _Lock:
-    """What the six classes have in common."""
+def check_timeout(timeout: float) -> float:
+    """Seconds, 0 or more. Raises ValueError for others."""
+    if isnan(timeout) or timeout < 0:
+        raise ValueError("timeout value must be a non-negative number")
+    return timeout
+
+
+def pass_on_as_reader(writer: list[Guard], reader: list[Guard]) -> bool:
+    """Downgrade the guard of one handle, which becomes another's; False if it holds nothing."""
+    for guard in writer:
+        if isinstance(guard, WriteGuard) and guard.held:
+            guard.downgrade()
+            # In this order, so that an interruption in between leaves it in reach of both; only one can release it.
+            reader.append(guard)
+            writer.remove(guard)
+            return True
+    return False
+
+
+class _Described(Protocol):
+    _lock: Lock
+
+    def locked(self) -> bool: ...
+
+
+def described(handle: _Described, mode: Mode) -> str:
+    """What a handle shows of itself, in the form of `threading.Lock`."""
+    state = "locked" if handle.locked() else "unlocked"
+    return f"<{state} {mode.value} handle object of {handle._lock!r} at {id(handle):#x}>"
+
+
+class Lock:
+    """What the six classes have in common, here and for coroutines."""
 
     _policy: ClassVar[PolicyName]
 
     def __init__(
         self,
-        lock_factory: Callable[[], object] = threading.Lock,
+        lock_factory: Callable[[], object] | None = threading.Lock,
         time_source: Callable[[], float] = time.perf_counter,
         *,
         policy: PolicyName | Policy | None = None,
     ) -> None:
         self._lock = RWLock(self._policy if policy is None else policy)
+        # A hold outlives its handle, as with the original, and a guard must not be lost while it holds.
+        self._held: dict[Guard, None] = {}
 
     @property
     def native(self) -> RWLock:
         """The lock underneath, for all that this one cannot do."""
         return self._lock
 
-    def gen_rlock(self) -> _Reader:
-        """A new handle to read."""
-        return _Reader(self._lock)
+    def new_guard(self, mode: Mode, timeout: float | None = None) -> Guard:
+        """For an acquisition; internal."""
+        return self._lock.read(timeout) if mode is Mode.READ else self._lock.write(timeout)
+
+    def keep(self, guards: list[Guard], guard: Guard) -> None:
+        """It holds, for the handle of those guards; internal."""
+        self._held[guard] = None
+        guards.append(guard)
+
+    def forget(self, guards: list[Guard], guard: Guard) -> None:
+        """Something has interrupted an acquisition, at whatever point: give back what it may have got; internal."""
+        if guard in guards:
+            guards.remove(guard)
+        if guard.held:
+            guard.release()
+        self._held.pop(guard, None)
+
+    def release_last(self, guards: list[Guard]) -> bool:
+        """Release the last guard of a handle that holds; False if there is none; internal."""
+        while guards:
+            try:
+                # Popped and not looked at, so that two threads do not release the same one.
+                guard = guards.pop()
+            except IndexError:
+                return False
+            try:
+                guard.release()
+            except NotHeldError:
+                continue  # It ended without its handle: forgotten, or left behind by a fork.
+            finally:
+                self._held.pop(guard, None)
+            return True
+        return False
+
+    def __del__(self) -> None:
+        # Nobody can want the lock any more.
+        for guard in vars(self).pop("_held", ()):
+            if guard.held:
+                guard.release()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self._lock!r}>"
 
 
+class _Lock(Lock):
+    def gen_rlock(self) -> _Reader:
+        """A new handle to read."""
+        return _Reader(self)
+
+
 class _Plain(_Lock):
     def gen_wlock(self) -> _Writer:
         """A new handle to write."""
-        return _Writer(self._lock)
+        return _Writer(self)
 
 
 class _Downgradable(_Lock):
     def gen_wlock(self) -> _WriterD:
         """A new handle to write and then, perhaps, to go on as a reader."""
-        return _WriterD(self._lock)
+        return _WriterD(self)
 
 
 class RWLockRead(_Plain):

@@ -5,20 +5,21 @@ Everything but ``locked()`` is a coroutine here, as it is there: making a handle
 
 from __future__ import annotations
 
-import time
-from math import isnan
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol, final, runtime_checkable
 
-from rwlocks import LockTimeout, Mode, NotHeldError, RWLock
-from rwlocks._views import View, _Hold
-from rwlocks.compat.readerwriterlock.rwlock import pass_on_as_reader
+from rwlocks import Mode, NotHeldError
+from rwlocks.compat._anybody import acquire_async
+from rwlocks.compat.readerwriterlock.rwlock import (
+    Lock,
+    check_timeout,
+    described,
+    pass_on_as_reader,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
-    from rwlocks import Policy
-    from rwlocks._types import PolicyName
+    from rwlocks.compat.readerwriterlock.rwlock import Guard
 
 __all__ = [
     "RELEASE_ERR_CLS",
@@ -111,37 +112,32 @@ class RWLockableD(Protocol):
 
 
 class _Handle:
-    """One side of a lock, for whoever has this object."""
+    """One side of a lock, for whoever has this object: a guard for each of its holds."""
 
     _mode: ClassVar[Mode]
 
-    def __init__(self, lock: RWLock) -> None:
+    def __init__(self, lock: Lock) -> None:
         self._lock = lock
-        self._view = View(lock, lock._core, self._mode)
+        self._guards: list[Guard] = []
 
     async def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        if not blocking:
-            return self._view.acquire(blocking=False)
-        if isnan(timeout) or (timeout < 0 and timeout != -1):
-            raise ValueError("timeout value must be a non-negative number")
-        core, hold = self._lock._core, _Hold()
+        seconds = None if timeout == -1 or not blocking else check_timeout(timeout)
+        guard = self._lock.new_guard(self._mode, seconds)
         try:
-            await core.acquire_async_with(
-                core.suspending(), hold, self._view._ownerless(), None if timeout == -1 else timeout
-            )
-        except LockTimeout:
-            return False
-        self._view._holds.append(hold)
-        return True
+            acquired = await acquire_async(guard, seconds) if blocking else guard.try_acquire()
+            if acquired:
+                self._lock.keep(self._guards, guard)
+        except BaseException:
+            self._lock.forget(self._guards, guard)
+            raise
+        return acquired
 
     async def release(self) -> None:
-        try:
-            self._view.release()
-        except NotHeldError:
-            raise NotHeldError(RELEASE_ERR_MSG) from None
+        if not self._lock.release_last(self._guards):
+            raise NotHeldError(RELEASE_ERR_MSG)
 
     def locked(self) -> bool:
-        return self._view._is_owned()
+        return any(guard.held for guard in self._guards)
 
     async def __aenter__(self) -> bool:
         return await self.acquire()
@@ -156,8 +152,7 @@ class _Handle:
         return None
 
     def __repr__(self) -> str:
-        state = "locked" if self.locked() else "unlocked"
-        return f"<{state} {self._mode.value} handle object of {self._lock!r} at {id(self):#x}>"
+        return described(self, self._mode)
 
 
 @final
@@ -173,50 +168,27 @@ class _Writer(_Handle):
 class _WriterD(_Writer):
     async def downgrade(self) -> _Reader:
         reader = _Reader(self._lock)
-        try:
-            pass_on_as_reader(self._view, reader._view)
-        except NotHeldError:
-            raise NotHeldError(RELEASE_ERR_MSG) from None
+        if not pass_on_as_reader(self._guards, reader._guards):
+            raise NotHeldError(RELEASE_ERR_MSG)
         return reader
 
 
-class _Lock:
-    """What the six classes have in common."""
-
-    _policy: ClassVar[PolicyName]
-
-    def __init__(
-        self,
-        lock_factory: Callable[[], object] | None = None,
-        time_source: Callable[[], float] = time.perf_counter,
-        *,
-        policy: PolicyName | Policy | None = None,
-    ) -> None:
-        self._lock = RWLock(self._policy if policy is None else policy)
-
-    @property
-    def native(self) -> RWLock:
-        """The lock underneath, for all that this one cannot do."""
-        return self._lock
-
+class _Lock(Lock):
     async def gen_rlock(self) -> _Reader:
         """A new handle to read."""
-        return _Reader(self._lock)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} on {self._lock!r}>"
+        return _Reader(self)
 
 
 class _Plain(_Lock):
     async def gen_wlock(self) -> _Writer:
         """A new handle to write."""
-        return _Writer(self._lock)
+        return _Writer(self)
 
 
 class _Downgradable(_Lock):
     async def gen_wlock(self) -> _WriterD:
         """A new handle to write and then, perhaps, to go on as a reader."""
-        return _WriterD(self._lock)
+        return _WriterD(self)
 
 
 class RWLockRead(_Plain):
