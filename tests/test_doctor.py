@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import rwlocks
 from rwlocks import _features
 from rwlocks.cli import _doctor_checks, main
 from rwlocks.cli._doctor_checks import Finding, examine
@@ -83,6 +85,9 @@ def test_a_missing_part_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [
         ("RWLOCKS_NO_NATIVE", "1", "so compiled parts are not used"),
         ("RWLOCKS_NO_NATIVE", "0", "which changes nothing"),
+        ("RWLOCKS_CORE", "c", "which changes nothing"),
+        ("RWLOCKS_CORE", "py", "so RWLock is plain Python"),
+        ("RWLOCKS_DIR", "", "which changes nothing"),
         ("RWLOCKS_DEADLOCK", "strict", "what becomes of nested requests"),
         ("RWLOCKS_NATIVE", "1", "which is read when rwlocks is built"),
         ("RWLOCKS_NO_NATVE", "1", "which nobody reads"),
@@ -92,6 +97,13 @@ def test_a_variable_and_its_effect(name: str, value: str, effect: str, monkeypat
     monkeypatch.setenv(name, value)
     assert finding(name).text.startswith(f"'{value}', {effect}")
     assert finding(name).problem == ""
+
+
+def test_every_variable_that_is_read_is_known() -> None:
+    package = Path(rwlocks.__file__).parent
+    sources = [path for path in package.rglob("*.py") if path.parent.name != "csrc"]
+    read = {name for path in sources for name in re.findall(r"RWLOCKS_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8"))}
+    assert read == {*_doctor_checks.VARIABLES, *_doctor_checks.BUILD_TIME}
 
 
 @POSIX

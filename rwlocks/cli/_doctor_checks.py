@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "examine"]
 
-VARIABLES: Final = ("RWLOCKS_DEADLOCK", "RWLOCKS_DIR", "RWLOCKS_NO_NATIVE")
+VARIABLES: Final = ("RWLOCKS_CORE", "RWLOCKS_DEADLOCK", "RWLOCKS_DIR", "RWLOCKS_NO_NATIVE")
 BUILD_TIME: Final = {"RWLOCKS_NATIVE", "RWLOCKS_PORTABLE"}
 EXTRAS: Final = {"rich": "the live views of demo and status", "trio": "trio, also in the demo"}
 
@@ -92,6 +92,8 @@ def _effect(name: str, value: str) -> tuple[str, str]:
     match name:
         case "RWLOCKS_NO_NATIVE":
             return "which changes nothing" if value in {"", "0"} else "so compiled parts are not used", ""
+        case "RWLOCKS_CORE":
+            return "which changes nothing" if value in {"", "c"} else "so RWLock is plain Python", ""
         case "RWLOCKS_DIR":
             return "where named locks lie" if value else "which changes nothing", ""
         case "RWLOCKS_DEADLOCK" if value in get_args(Deadlocks):
