@@ -11,7 +11,6 @@ import os
 import sys
 import threading
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def choose(package_path: MutableSequence[str]) -> None:
     global plain_because  # noqa: PLW0603  the decision
     plain_because = _obstacle()
     if plain_because is None:
-        package_path.insert(0, str(Path(__file__).with_name("compiled")))
+        package_path.insert(0, os.path.join(os.path.dirname(__file__), "compiled"))  # noqa: PTH118, PTH120  pathlib is slow to load
 
 
 def _obstacle() -> str | None:

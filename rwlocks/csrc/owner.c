@@ -66,6 +66,7 @@ static PyObject *running_loop_key;
 #endif
 static PyObject *asyncio_name;
 static PyObject *trio_name;
+static PyObject *dict_name;
 static PyObject *get_running_loop; /* asyncio's */
 static PyObject *task_of_loop;     /* asyncio's `current_task`, or on 3.11 its table of tasks by loop */
 static bool trio_is_known;
@@ -152,7 +153,7 @@ static int another_may_run(void) {
     }
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(marks); i++) {
         PyObject *pair = PyTuple_GET_ITEM(marks, i);
-        PyObject *own = PyObject_GetAttrString(PyTuple_GET_ITEM(pair, 0), "__dict__");
+        PyObject *own = PyObject_GetAttr(PyTuple_GET_ITEM(pair, 0), dict_name);
         if (own == NULL) {
             return -1;
         }
@@ -202,8 +203,9 @@ int owner_prepare(PyObject *module, PyObject *thread_local_owner, PyObject *find
 #endif
     asyncio_name = PyUnicode_InternFromString("asyncio");
     trio_name = PyUnicode_InternFromString("trio");
+    dict_name = PyUnicode_InternFromString("__dict__");
     current = Py_NewRef(thread_local_owner);
     current_task = Py_NewRef(find_task);
     marks = PyTuple_New(0);
-    return mark_type == NULL || asyncio_name == NULL || trio_name == NULL || marks == NULL ? -1 : 0;
+    return PyErr_Occurred() ? -1 : 0;
 }
