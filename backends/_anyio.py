@@ -87,7 +87,8 @@ class _Trio:
             try:
                 while not stopped:  # Stopped before it began, the descriptor may be somebody else's by now.
                     await lowlevel.wait_readable(fd)
-                    ready()
+                    if not stopped:  # It may have been between the news and this step.
+                        ready()
             except ClosedResourceError:
                 pass
 
