@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rwlocks.backends.process._core import Request, Snapshot
     from rwlocks.policies import Policy
 
-__all__ = ["Picture"]
+__all__ = ["Elsewhere", "Picture"]
 
 
 @final
@@ -47,6 +47,22 @@ class _Stranger:
 
 
 @final
+class Elsewhere:
+    """Stands in for a waiter: a picture wakes nobody."""
+
+    __slots__ = ()
+
+    def lost(self) -> bool:
+        return False
+
+    def wake(self) -> bool:
+        return True
+
+
+_ELSEWHERE = Elsewhere()
+
+
+@final
 class Picture:
     """One snapshot. ``monitor`` is for those who look at monitors; changing it changes no lock."""
 
@@ -58,7 +74,7 @@ class Picture:
         self._snapshot = snapshot
         self.now = monotonic()
         self.monitor = Monitor(policy, lock, deadlocks=deadlocks)
-        own = {ticket.token: ticket for ticket in roster.everybody()}
+        own = {ticket.known(): ticket for ticket in roster.everybody()}
         engine = self.monitor.engine = Engine(policy)
         engine.now = self.now
         for request in snapshot.requests:
@@ -93,6 +109,7 @@ def _drawn(request: Request, own: ProcessTicket | None) -> Ticket:
     ticket.abandoned = request.abandoned
     ticket.delivered = not request.granted
     ticket.poked = request.poked
+    ticket.waiter = _ELSEWHERE if own is None or own.waiter is None else own.waiter
     if request.since:
         ticket.since = request.since
     return ticket

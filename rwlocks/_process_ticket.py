@@ -17,6 +17,8 @@ from rwlocks.backends.process._core import Hold
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rwlocks._ticket import Deliverable
+
 __all__ = ["ProcessTicket", "Roster", "roster_of"]
 
 _STATES: Final = (State.DONE, State.WAITING, State.HELD, State.DONE)
@@ -37,6 +39,10 @@ class ProcessTicket(Hold):
     """False while its waiter may not know of its grant."""
     blocks = False
     """Whether its waiter blocks the whole thread."""
+    joined = 0
+    """Its number among all requests of the process that look for circles of waiters when they begin to wait; else 0."""
+    waiter: Deliverable | None = None
+    """Stands for the present wait; a hold may ask for more than one upgrade."""
     _twin: Ticket | None = None
 
     def __init__(self, mode: Mode, thread: Any = None, task: Any = None) -> None:
@@ -48,7 +54,7 @@ class ProcessTicket(Hold):
     @property
     def state(self) -> State:
         """What has become of it, from the instant of the grant on."""
-        token, context = self.token, self.context
+        token, context = self.token or self.known(), self.context
         if token and context is not None:
             return _STATES[context.peek(token) & 3]
         return State.DONE if self.over else State.NEW
@@ -73,7 +79,13 @@ class ProcessTicket(Hold):
         self._twin.owner = self.owner
         self._twin.blocks = self.blocks
         self._twin.detached = self.detached
+        self._twin.joined = self.joined
         return self._twin
+
+    def settle(self) -> None:
+        """Let the twin know that a wait or a hold has ended, which no picture shows."""
+        if self._twin is not None:
+            self._twin.state, self._twin.mode = self.state, self.mode
 
 
 @final

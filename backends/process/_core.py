@@ -82,6 +82,8 @@ class Hold:
     """Which record, and which use of it; 0 before the request and after its end."""
     over = False
     """Whether it was released or withdrawn."""
+    cell: Out | None = None
+    """Where the token appears, during a call that has let go of the interpreter's lock."""
     arrival = 0
     """The rank of an earlier request whose place it takes."""
     wanted = 0
@@ -89,7 +91,13 @@ class Hold:
 
     def word(self) -> int:
         """What the record says now; 0 if there is none."""
-        return 0 if self.context is None or not self.token else self.context.peek(self.token)
+        token = self.token or self.known()
+        return 0 if self.context is None or not token else self.context.peek(token)
+
+    def known(self) -> int:
+        """The token, from the instant of the request on."""
+        cell = self.cell
+        return self.token if cell is None else self.token or cell[0]
 
     @property
     def held(self) -> bool:
@@ -312,10 +320,11 @@ class ProcessCore:
         if context is None:
             raise self._error(_NOT_HELD)
         over, hold.over = hold.over, True  # First, so that a waiter who finds its hold gone knows why.
-        answer = context.release(hold.token)
+        token = hold.token or hold.known()
+        answer = context.release(token)
         if answer != _DONE:
             try:
-                self._finish(answer, context, lambda: lib.native_release(context.address, hold.token))
+                self._finish(answer, context, lambda: lib.native_release(context.address, token))
             except BaseException:
                 hold.over = over
                 raise
@@ -368,15 +377,17 @@ class ProcessCore:
         if until <= monotonic_ns():
             return False
         context = self.ready()
-        # Filled in by the core itself, so that no interruption can come between a request and the knowledge of it.
+        # Filled in by the core itself, so that nothing can come between a request and the knowledge of it.
         token = ffi.new("uint64_t *")
+        hold.context, hold.cell = context, token
         try:
             answer = self._queue_up(context, hold, mode, patience, until, token)
-            hold.context, hold.token = context, token[0]
         except BaseException:
-            hold.context, hold.token = context, token[0]
+            hold.token = token[0]
             self.withdraw(hold)
             raise
+        finally:
+            hold.token, hold.cell = 0 if hold.over else token[0], None
         return answer == _GRANTED or (answer == _WAITS and self._wait(hold, until, self.withdraw, look))
 
     def _queue_up(self, context: Context, hold: Hold, mode: Mode, patience: float, until: int, token: Out) -> int:
@@ -473,10 +484,10 @@ class ProcessCore:
             answer = _BUSY
             while answer == _BUSY:
                 self.sweep()
-                answer, hold.token = context.request(
-                    *(_NUMBERS[mode], True, _nanoseconds(patience), bell, hold.arrival, hold.wanted)
-                )
                 hold.context = context
+                answer = context.request(
+                    hold, *(_NUMBERS[mode], True, _nanoseconds(patience), bell, hold.arrival, hold.wanted)
+                )
                 if answer == _BUSY:
                     if backend.clock() >= deadline:
                         return False

@@ -1,6 +1,6 @@
 # The door that keeps the interpreter's lock; see csrc/fast.c. Numbers are answers of csrc/core.h.
 
-from typing import TypeAlias, final
+from typing import Protocol, TypeAlias, final
 
 LAYOUT: int
 WAITING: str
@@ -8,6 +8,9 @@ WAITING: str
 Record: TypeAlias = tuple[int, int, int, int, int, int, int, int, bool, int, bool, int]
 Snapshot: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int, list[Record]]
 Copied: TypeAlias = tuple[dict[str, int | bytes], bool, int, Snapshot, list[int], list[int]]
+
+class Holding(Protocol):
+    token: int
 
 @final
 class Context:
@@ -22,8 +25,8 @@ class Context:
     def enter(self, mode: int, /) -> int: ...
     def release(self, token: int, /) -> int: ...
     def request(
-        self, mode: int, wait: bool, patience: int, bell: int, arrival: int, wanted: int, /
-    ) -> tuple[int, int]: ...
+        self, hold: Holding, mode: int, wait: bool, patience: int, bell: int, arrival: int, wanted: int, /
+    ) -> int: ...
     def resume(self, token: int, /) -> int: ...
     def peek(self, token: int, /) -> int: ...
     def expire(self, token: int, how: int, /) -> int: ...

@@ -488,6 +488,7 @@ void rwl_withdraw(struct rwl_event *event, uint32_t index) {
             facts(event)->writes_in_a_row--;
         }
         drop(event, index);
+        totals(event)->acquisitions--;
     }
     serve(event, false);
 }

@@ -200,14 +200,16 @@ static PyObject *context_release(PyObject *self, PyObject *const *args, Py_ssize
 
 /* -- the rest ------------------------------------------------------------------------------------------------------ */
 
-/* request(mode, wait, patience, bell, arrival, wanted): (answer, token). */
+/* request(hold, mode, wait, patience, bell, arrival, wanted): the answer. Puts the token into `hold.token` before any other
+ * thread can run, so that nobody sees a request in the segment that its own process does not know. */
 static PyObject *context_request(PyObject *self, PyObject *args) {
     struct rwl_wish wish = {.owner = this_thread()};
     unsigned int mode, bell;
     int wait;
     long long patience, wanted;
     unsigned long long arrival;
-    if (!PyArg_ParseTuple(args, "IpLIKL", &mode, &wait, &patience, &bell, &arrival, &wanted)) {
+    PyObject *hold;
+    if (!PyArg_ParseTuple(args, "OIpLIKL", &hold, &mode, &wait, &patience, &bell, &arrival, &wanted)) {
         return NULL;
     }
     wish.mode = mode;
@@ -218,7 +220,16 @@ static PyObject *context_request(PyObject *self, PyObject *args) {
     wish.wanted = wanted;
     uint64_t token;
     int code = rwl_lock_request(context_of(self), RWL_TRY, &wish, &token);
-    return Py_BuildValue("iK", code, (unsigned long long)token);
+    PyObject *number = PyLong_FromUnsignedLongLong(token);
+    if (number == NULL || PyObject_SetAttrString(hold, "token", number) != 0) {
+        Py_XDECREF(number);
+        if (token != 0) {
+            rwl_lock_withdraw(context_of(self), RWL_TRY, token, RWL_QUIETLY);
+        }
+        return NULL;
+    }
+    Py_DECREF(number);
+    return answer(code);
 }
 
 #define ON_TOKEN(name, call)                                                                                           \
