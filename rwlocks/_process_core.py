@@ -11,9 +11,10 @@ import weakref
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
-from rwlocks import _deadlock, _events, _runtimes, _snapshots
+from rwlocks import _deadlock, _events, _graph, _runtimes, _snapshots
 from rwlocks._errors import DeadlockError, GuardStateError, LockTimeout, NotHeldError, UpgradeConflict, WriterDied
 from rwlocks._owners import current, has_ended, owner_name
+from rwlocks._process_picture import Elsewhere
 from rwlocks._process_ticket import ProcessTicket
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
@@ -144,7 +145,7 @@ class ProcessLockCore:
 
     def now(self) -> float:
         """The time by which this lock measures ages and the timeouts of threads, in seconds."""
-        return monotonic()
+        return self.monitor.clock()
 
     def refuse_nested(self, ticket: ProcessTicket) -> None:
         """Raise DeadlockError if strict mode forbids this request, which may wait, whatever the policy says."""
@@ -163,6 +164,7 @@ class ProcessLockCore:
         if timeout is not None and timeout <= 0:
             self._upgrade_at_once(ticket)
             return
+        self._check_nested_upgrade(ticket)
         ticket.blocks = True
         started = monotonic()
         with _Upgrade(self, ticket) as wait:
@@ -177,6 +179,7 @@ class ProcessLockCore:
         if timeout is not None and timeout <= 0:
             self._upgrade_at_once(ticket)
             return
+        self._check_nested_upgrade(ticket)
         backend = self.suspending()
         ticket.blocks = False
         started = backend.clock()
@@ -188,12 +191,14 @@ class ProcessLockCore:
 
     def try_upgrade(self, seat: Any) -> bool:
         """Make the seat's hold the writer's if that needs no waiting."""
+        ticket = self._may_upgrade(seat)
         try:
-            upgraded = self._native.upgrade(self._may_upgrade(seat), timeout=0)
+            self._check_nested_upgrade(ticket)
+            upgraded = self._native.upgrade(ticket, timeout=0)
         except DeadlockError:
             return False
         if upgraded:
-            self.monitor.tell("grant", seat.ticket, Mode.WRITE)
+            self.monitor.tell("grant", ticket, Mode.WRITE)
         return upgraded
 
     def end_upgrade(self, ticket: ProcessTicket) -> None:
@@ -209,16 +214,18 @@ class ProcessLockCore:
             raise GuardStateError("an upgrade of this guard is being waited for already")
         if ticket.mode is Mode.WRITE:
             raise GuardStateError("this guard is the writer already; there is nothing to upgrade")
-        if self.monitor.roster.holds_another(ticket):
-            refusal = self.hopeless_upgrade(ticket)
-            if refusal is not None:
-                raise refusal
         return ticket
+
+    def _check_nested_upgrade(self, ticket: ProcessTicket) -> None:
+        refusal = self.hopeless_upgrade(ticket) if self.monitor.roster.holds_another(ticket) else None
+        if refusal is not None:
+            raise refusal
 
     def _upgrade_at_once(self, ticket: ProcessTicket) -> None:
         try:
+            self._check_nested_upgrade(ticket)
             upgraded = self._native.upgrade(ticket, timeout=0)
-        except UpgradeConflict:
+        except DeadlockError:
             upgraded = False  # A request that does not wait cannot deadlock: it is only late.
         if not upgraded:
             self._native.refuse()
@@ -243,8 +250,9 @@ class ProcessLockCore:
         ticket.abandoned = True
         self._native.abandon(ticket)
         lock = self.lock()
+        name = self._native.name if lock is None else repr(lock)
         return (
-            f"a guard was dropped while it held {lock!r} for {ticket.mode.value} ({owner_name(ticket.twin)}): nobody "
+            f"a guard was dropped while it held {name} for {ticket.mode.value} ({owner_name(ticket.twin)}): nobody "
             "can release that hold any more; keep the guard, or use 'with'"
         )
 
@@ -327,7 +335,7 @@ class ProcessLockCore:
         return backend.patience if patience is None else patience
 
     def why_give_up(self, ticket: ProcessTicket, *, first: bool) -> Exception | None:
-        """Why a request that stands in the queue, or an upgrade, should not go on to wait."""
+        """Why a request, or an upgrade, should not begin to wait (``first``), or not go on."""
         if self._raises and self._native.recovered():
             return self._writer_died()
         if self._native.abandoned() or (first and ticket.blocks and _runtimes.loop_runs_here()):
@@ -399,25 +407,41 @@ class _Seat:
 class _Wait:
     """While a request may wait: asked again and again why it should, and told to the observer."""
 
-    __slots__ = ("_begun", "_core", "_mended", "_mode", "_told", "ticket")
+    __slots__ = ("_begun", "_core", "_look_again", "_mended", "_mode", "_told", "ticket")
 
     def __init__(self, core: ProcessLockCore, ticket: ProcessTicket, mode: Mode) -> None:
         self.ticket = ticket
         self._core = core
         self._mode = mode
         self._begun = self._told = False
+        self._look_again = 0.0
+        ticket.waiter = Elsewhere()
+        ticket.joined = next(_graph.numbers) if core.monitor.deadlocks == "cycles" else 0
         self._mended = core.monitor.native.mended()
 
     def look(self) -> Exception | None:
         """Why to give up, if there is a reason."""
         first, self._begun = not self._begun, True
-        refusal = self._core.why_give_up(self.ticket, first=first)
+        monitor: Any = self._core.monitor
+        if not monitor.charted:
+            _graph.register(monitor)
+        refusal = self._core.why_give_up(self.ticket, first=first) or self._circle()
         if first and refusal is None:
             self._told = _events.observer is not None
             self._core.monitor.tell("wait", self.ticket, self._mode)
         return refusal
 
+    def _circle(self) -> Exception | None:
+        """Why to give way to others, if somebody is to look for circles of waiters."""
+        now = monotonic()
+        if not self.ticket.joined or now < self._look_again:
+            return None
+        self._look_again = now + _graph.LOOK_AGAIN
+        monitor: Any = self._core.monitor
+        return _graph.refusal(monitor, self.ticket.twin, self._mode)
+
     def __exit__(self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        self.ticket.settle()
         if self._told:
             self._core.monitor.tell_repairs(self.ticket, self._mended)
             if error is not None:
@@ -435,9 +459,9 @@ class _Entry(_Wait):
 
     def __enter__(self) -> Self:
         ticket = self.ticket
-        refusal = self._core.nested(ticket)
+        refusal = self._core.nested(ticket) or self._core.why_give_up(ticket, first=True)
         if refusal is not None:
-            raise refusal
+            raise refusal  # Before it queues, which would show. What changes meanwhile is seen by the first look.
         if ticket.asked is not None:
             ticket.wanted = int(ticket.asked * 1e9)
         ticket.delivered = False
@@ -460,6 +484,9 @@ class _Upgrade(_Wait):
         super().__init__(core, ticket, Mode.WRITE)
 
     def __enter__(self) -> Self:
+        refusal = self._core.why_give_up(self.ticket, first=True)
+        if refusal is not None:
+            raise refusal
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:

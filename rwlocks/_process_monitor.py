@@ -6,11 +6,14 @@ call of the native core, which no other Python code of this process can interrup
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, final
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
 from rwlocks import _events
 from rwlocks._arguments import deadlocks_preset
-from rwlocks._errors import GuardStateError, NotHeldError, SegmentError
+from rwlocks._engine import Engine
+from rwlocks._errors import GuardStateError, LockClosed, NotHeldError, SegmentError
 from rwlocks._fork import last as _forks
 from rwlocks._process_picture import Picture
 from rwlocks._process_ticket import roster_of
@@ -19,6 +22,7 @@ from rwlocks._types import Mode
 
 if TYPE_CHECKING:
     import weakref
+    from collections.abc import Callable
 
     from rwlocks._process_ticket import ProcessTicket
     from rwlocks._stats import LockStatistics
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ProcessMonitor"]
 
+T = TypeVar("T")
+
 DONE: Final = State.DONE
 WAITING: Final = State.WAITING
 
@@ -36,7 +42,23 @@ WAITING: Final = State.WAITING
 class ProcessMonitor:
     """All access of this object to one segment. Every method may be called from any thread."""
 
-    __slots__ = ("__weakref__", "_sitting", "_told", "deadlocks", "lock", "native", "policy", "roster", "rounds")
+    __slots__ = (
+        "__weakref__",
+        "_looks",
+        "_sitting",
+        "_told",
+        "charted",
+        "clock",
+        "deadlocks",
+        "lock",
+        "native",
+        "policy",
+        "roster",
+        "rounds",
+    )
+
+    observed_since = None
+    """The segment knows since when somebody waits; see `rwlocks._snapshots`."""
 
     def __init__(self, native: ProcessCore, policy: Policy, lock: weakref.ref[Any]) -> None:
         self.native = native
@@ -44,6 +66,10 @@ class ProcessMonitor:
         self.lock = lock
         self.deadlocks: Deadlocks = deadlocks_preset()
         self.roster = roster_of(native.instance)
+        self.charted = False
+        """Whether somebody of this process had to wait so far, so that `rwlocks.deadlocks` looks here."""
+        self._looks: dict[int, Engine] = {}
+        self.clock: Callable[[], float] = monotonic
         self.rounds = 0
         """Of `acquire_all`, refused here."""
         self._told = 0
@@ -77,6 +103,7 @@ class ProcessMonitor:
         except NotHeldError:
             raise self._why_not(ticket) from None
         self.roster.remove(ticket)
+        ticket.settle()
         if observed is not None:
             self._tell_release(ticket, *observed)
 
@@ -140,6 +167,31 @@ class ProcessMonitor:
     def picture(self) -> Picture:
         """All who hold and wait, in all processes."""
         return Picture(self.native.snapshot(), self.roster, self.policy, self.lock, self.deadlocks)
+
+    @property
+    def engine(self) -> Engine:
+        """What an in-process engine would be now, or at the `look` that is under way. Changing it changes nothing."""
+        return self._looks.get(threading.get_ident()) or self._picture_or_nothing()[0]
+
+    def look(self, what: Callable[[float], T]) -> T:
+        """Call it with the time of a snapshot, which is what `engine` shows meanwhile."""
+        me = threading.get_ident()
+        before = self._looks.get(me)
+        self._looks[me], now = self._picture_or_nothing()
+        try:
+            return what(now)
+        finally:
+            if before is None:
+                self._looks.pop(me, None)
+            else:
+                self._looks[me] = before
+
+    def _picture_or_nothing(self) -> tuple[Engine, float]:
+        try:
+            picture = self.picture()
+        except (LockClosed, SegmentError):
+            return Engine(self.policy), self.clock()  # Nobody waits for a lock that is closed or damaged.
+        return picture.monitor.engine, picture.now
 
     def statistics(self) -> LockStatistics:
         """One consistent snapshot."""

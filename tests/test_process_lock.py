@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ from rwlocks import (
     UpgradeConflict,
     WriterPreference,
     acquire_all,
+    deadlocks,
 )
 from rwlocks.testing import wait_until_parked, wait_until_spent
 
@@ -403,6 +404,88 @@ def test_all_or_nothing_with_locks_of_this_process(lock: ProcessRWLock, partners
     thread.join()
     assert taken == [True]
     assert (local.locked(), lock.locked()) == (None, None)
+
+
+def test_circles_of_waiters_lead_through_both_kinds_of_locks(lock: ProcessRWLock) -> None:
+    local = RWLock(name="local")
+    errors: list[DeadlockError] = []
+
+    def take(first: ReadWriteLock, second: ReadWriteLock) -> None:
+        with first.write():
+            barrier.wait()
+            try:
+                second.write().acquire().release()
+            except DeadlockError as error:
+                errors.append(error)
+
+    barrier = threading.Barrier(2)
+    pairs = [(local, lock), (lock, local)]
+    threads = [threading.Thread(target=take, args=pair, name=f"thread {n}") for n, pair in enumerate(pairs)]
+    local.deadlocks = lock.deadlocks = "cycles"
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors, "nobody gave way"
+    assert {link.owner for link in errors[0].cycle.links} == {"thread 0", "thread 1"}
+    assert deadlocks() == ()
+    assert (local.locked(), lock.locked()) == (None, None)
+
+
+def test_a_circle_is_reported_while_it_lasts(lock: ProcessRWLock) -> None:
+    local = RWLock(name="local")
+
+    def take(first: ReadWriteLock, second: ReadWriteLock) -> None:
+        with first.write():
+            barrier.wait()
+            with suppress(LockTimeout), second.write(timeout=1.5):
+                pass
+
+    barrier = threading.Barrier(2)
+    threads = [threading.Thread(target=take, args=pair) for pair in ((local, lock), (lock, local))]
+    for thread in threads:
+        thread.start()
+    wait_until_parked(lock, 1)
+    wait_until_parked(local, 1)
+    (found,) = deadlocks()
+    assert {id(link.lock) for link in found.links} == {id(local), id(lock)}
+    assert "ProcessRWLock" in str(found)
+    for thread in threads:
+        thread.join()
+    assert deadlocks() == ()
+
+
+@pytest.mark.parametrize("mode", ALL)
+def test_a_watch_sees_what_other_processes_do(mode: Mode, lock: ProcessRWLock, partners: Partners) -> None:
+    partner = partners.holding(lock, WRITE)
+    with lock.watch(mode) as watch:
+        assert not watch.is_set()
+        assert not watch.wait(0.03)
+        partner.do("release")
+        assert watch.wait(30)
+        assert watch.is_set()
+        watch.clear()
+        assert not watch.is_set()
+        partner.do("acquire", WRITE)
+        assert not watch.is_set()
+        partner.do("release")
+        assert watch.is_set()
+    with pytest.raises(GuardStateError, match="nobody watches"):
+        lock.watch(mode).wait()
+
+
+def test_a_task_watches_without_blocking_its_loop(lock: ProcessRWLock, partners: Partners) -> None:
+    partner = partners.holding(lock, WRITE)
+
+    async def main() -> None:
+        async with lock.watch(READ) as watch:
+            waiting = asyncio.ensure_future(watch._wait_async())
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            partner.tell("release")
+            await waiting
+
+    asyncio.run(main())
 
 
 # -- children ----------------------------------------------------------------------------------------------------------
