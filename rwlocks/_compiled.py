@@ -39,6 +39,7 @@ _monitor, (*_guards, compiled_lock) = install(
     monitor=Monitor,
     ticket=Ticket,
     held=State.HELD,
+    done=State.DONE,
     arrival=Order.ARRIVAL,
     modes=(Mode.READ, Mode.UPGRADABLE, Mode.WRITE),
     guards=(ReadGuard, UpgradableGuard, WriteGuard),

@@ -15,6 +15,7 @@ def install(
     monitor: type[Monitor],
     ticket: type[Ticket],
     held: State,
+    done: State,
     arrival: Order,
     modes: tuple[Mode, Mode, Mode],
     guards: tuple[type[Guard], type[Guard], type[Guard]],

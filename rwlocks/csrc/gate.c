@@ -16,6 +16,7 @@ static _Atomic uint64_t forks = 1; /* counted where a fork happens, also one tha
 static PyObject *ticket_type;
 static PyObject *mode_members[MODES];
 static PyObject *state_held;
+static PyObject *state_done;
 static PyObject *order_arrival;
 static PyObject *monotonic; /* time.monotonic */
 
@@ -42,6 +43,17 @@ static double now(void) {
     _PyTime_t time = _PyTime_GetMonotonicClock();
 #endif
     return (double)time * 1e-9;
+}
+
+/* A borrowed look at what an object keeps, and nobody changes meanwhile; NULL, and no exception set, if there is nothing. */
+static PyObject *peek(PyObject *object, PyObject *name) {
+    PyObject *value = object == NULL ? NULL : PyObject_GetAttr(object, name);
+    if (value == NULL) {
+        PyErr_Clear();
+        return NULL;
+    }
+    Py_DECREF(value);
+    return value;
 }
 
 /* -- the fast path: the twins of `Engine.enter` and `Engine.leave` ---------------------------------------------------- */
@@ -104,30 +116,50 @@ static void stand_no_more(struct gate *gate, struct seat *seat) {
     seat->before = seat->after = NULL;
 }
 
-int gate_enter(struct gate *gate, struct seat *seat, PyObject *task) {
+static bool admits(const struct gate *gate, struct seat *seat) {
     if (is_shut(gate) || !gate->entering || !is_compatible(gate, seat->mode)) {
-        return 0;
+        return false;
     }
     if (gate->counting && seat->mode == WRITE) {
-        return 0;
+        return false;
     }
     seat->since = -1;
-    if (gate->until != INFINITY && (seat->since = now()) >= gate->until) {
-        return 0;
-    }
+    return gate->until == INFINITY || (seat->since = now()) < gate->until;
+}
+
+int gate_enter(struct gate *gate, struct seat *seat, PyObject *task) {
+    /* First whatever allocates or calls, for it may let others in. From the decision on nothing does. */
     PyObject *thread = owner_thread();
     if (thread == NULL) {
         return -1;
     }
-    seat->task = NULL;
-    if (task != NULL && (seat->task = PyWeakref_NewRef(task, NULL)) == NULL) {
+    PyObject *reference = NULL;
+    if (task != NULL && (reference = PyWeakref_NewRef(task, NULL)) == NULL) {
         return -1;
     }
+    if (!admits(gate, seat) || seat->standing || seat->ticket != NULL) {
+        Py_XDECREF(reference);
+        return 0;
+    }
     seat->thread = Py_NewRef(thread);
+    seat->task = reference;
     take_role(gate, seat->mode);
     stand(gate, seat);
     gate->entered++;
     return 1;
+}
+
+bool gate_may_begin(struct seat *seat) {
+    if (seat->standing || seat->gate->restricted) {
+        return false;
+    }
+    if (seat->ticket != NULL) {
+        if (peek(seat->ticket, s_state) != state_done) {
+            return false;
+        }
+        Py_CLEAR(seat->ticket); /* Of an earlier acquisition. */
+    }
+    return true;
 }
 
 /* Whether nobody who waits has to be served when that hold ends. */
@@ -252,17 +284,6 @@ static int absorb(struct gate *gate) {
 }
 
 /* -- what the engine has become --------------------------------------------------------------------------------------- */
-
-/* A borrowed look at what the engine keeps, which nobody changes meanwhile; NULL, and no exception set, if there is nothing. */
-static PyObject *peek(PyObject *object, PyObject *name) {
-    PyObject *value = object == NULL ? NULL : PyObject_GetAttr(object, name);
-    if (value == NULL) {
-        PyErr_Clear();
-        return NULL;
-    }
-    Py_DECREF(value);
-    return value;
-}
 
 static Py_ssize_t number(PyObject *object, PyObject *name) {
     PyObject *value = object == NULL ? NULL : PyObject_GetAttr(object, name);
@@ -416,9 +437,7 @@ static PyObject *leave(struct gate *gate) {
     Py_RETURN_NONE;
 }
 
-bool gate_absorb(struct seat *seat) {
-    struct gate *gate = seat->gate;
-    /* Nobody is inside, or it would not stand at the gate: this does not wait. */
+static bool pass_through(struct gate *gate) {
     if (take(gate, true) < 0) {
         return false;
     }
@@ -427,7 +446,13 @@ bool gate_absorb(struct seat *seat) {
     return left != NULL;
 }
 
-void gate_restrict(struct gate *gate) { gate->restricted = true; }
+/* Nobody is inside, or it would not stand at the gate: this does not wait. */
+bool gate_absorb(struct seat *seat) { return pass_through(seat->gate); }
+
+bool gate_open(struct gate *gate, bool to_all) {
+    gate->restricted = !to_all;
+    return pass_through(gate);
+}
 
 void gate_observe(bool anybody) { observed = anybody; }
 
@@ -566,7 +591,7 @@ static PyObject *imported(const char *name, const char *attribute) {
     return found;
 }
 
-int gate_prepare(PyObject *ticket, PyObject *modes, PyObject *held, PyObject *arrival) {
+int gate_prepare(PyObject *ticket, PyObject *modes, PyObject *held, PyObject *done, PyObject *arrival) {
 #define INTERN(name)                                                                                                   \
     if ((s_##name = PyUnicode_InternFromString(#name)) == NULL) {                                                                       \
         return -1;                                                                                                     \
@@ -578,6 +603,7 @@ int gate_prepare(PyObject *ticket, PyObject *modes, PyObject *held, PyObject *ar
     }
     ticket_type = Py_NewRef(ticket);
     state_held = Py_NewRef(held);
+    state_done = Py_NewRef(done);
     order_arrival = Py_NewRef(arrival);
     for (Py_ssize_t i = 0; i < MODES; i++) {
         mode_members[i] = PySequence_GetItem(modes, i);

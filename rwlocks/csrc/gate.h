@@ -63,6 +63,9 @@ struct seat {
  * `task` is a task or NULL. */
 int gate_enter(struct gate *gate, struct seat *seat, PyObject *task);
 
+/* Whether the seat is free for an acquisition that the gate could decide. */
+bool gate_may_begin(struct seat *seat);
+
 /* End the hold of a seat that stands at the gate, if that needs neither policy nor engine. */
 bool gate_leave(struct seat *seat);
 
@@ -75,14 +78,14 @@ void gate_forget(struct seat *seat);
 /* The gate of a monitor, or NULL if that is not a compiled one. */
 struct gate *gate_of(PyObject *monitor);
 
-/* How the lock's other rules restrict the fast path, once at its creation. */
-void gate_restrict(struct gate *gate);
+/* Once, when the lock is made. `to_all`: no rule of the lock needs more than the gate knows. False with an exception set. */
+bool gate_open(struct gate *gate, bool to_all);
 
 /* A subclass of the pure `Monitor`, to be its own mutex. */
 PyObject *gate_make_type(PyObject *module, PyObject *monitor);
 
 /* What the gate needs of the package. */
-int gate_prepare(PyObject *ticket_type, PyObject *modes, PyObject *held, PyObject *arrival);
+int gate_prepare(PyObject *ticket_type, PyObject *modes, PyObject *held, PyObject *done, PyObject *arrival);
 
 /* Whether an observer wants to hear of every grant and release. */
 void gate_observe(bool observed);

@@ -150,7 +150,7 @@ static PyObject *purely(PyObject *self, PyObject *name, PyObject *const *argumen
 
 /* 1 if the guard has entered, 0 if that is not for the gate to say, -1 with an exception set. */
 static int try_to_enter(struct seat *seat) {
-    if (seat->ticket != NULL || seat->standing || seat->gate->restricted) {
+    if (!gate_may_begin(seat)) {
         return 0;
     }
     PyObject *task;
@@ -257,7 +257,7 @@ static PyObject *entered_with(PyObject *guard) {
 
 static PyObject *guard_aenter(PyObject *self, PyObject *Py_UNUSED(none)) {
     struct seat *seat = seat_of(self);
-    if (seat->ticket == NULL && !seat->standing && !seat->gate->restricted) {
+    if (gate_may_begin(seat)) {
         PyObject *task;
         int found = owner_asyncio_task(&task);
         if (found < 0) {
@@ -380,13 +380,16 @@ static int lock_init(PyObject *self, PyObject *arguments, PyObject *keywords) {
         Py_XDECREF(monitor);
         return -1;
     }
-    *gate_at(self) = gate_of(monitor);
-    if (*gate_at(self) != NULL && open != Py_True) {
-        gate_restrict(*gate_at(self));
+    struct gate *gate = gate_of(monitor);
+    bool opened = gate != NULL && gate_open(gate, open == Py_True);
+    if (opened) {
+        *gate_at(self) = gate;
+    } else if (gate == NULL) {
+        PyErr_SetString(PyExc_TypeError, "a compiled lock needs a compiled monitor");
     }
     Py_DECREF(open);
     Py_DECREF(monitor);
-    return 0;
+    return opened ? 0 : -1;
 }
 
 static PyMethodDef lock_methods[] = {

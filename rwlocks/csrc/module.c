@@ -4,10 +4,10 @@
 #include "owner.h"
 
 static PyObject *install(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"monitor", "ticket",  "held",         "arrival",    "modes", "guards",
+    static char *names[] = {"monitor", "ticket", "held", "done", "arrival", "modes", "guards",
                             "lock",    "current", "current_task", "in_seconds", NULL};
-    PyObject *monitor, *ticket, *held, *arrival, *modes, *guards, *lock, *current, *current_task, *in_seconds;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOOOO!O!OOOO", names, &monitor, &ticket, &held, &arrival, &PyTuple_Type,
+    PyObject *monitor, *ticket, *held, *done, *arrival, *modes, *guards, *lock, *current, *current_task, *in_seconds;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOOOOO!O!OOOO", names, &monitor, &ticket, &held, &done, &arrival, &PyTuple_Type,
                                      &modes, &PyTuple_Type, &guards, &lock, &current, &current_task, &in_seconds)) {
         return NULL;
     }
@@ -15,7 +15,7 @@ static PyObject *install(PyObject *module, PyObject *arguments, PyObject *keywor
         PyErr_SetString(PyExc_ValueError, "three modes and three guards are needed");
         return NULL;
     }
-    if (owner_prepare(module, current, current_task) < 0 || gate_prepare(ticket, modes, held, arrival) < 0 ||
+    if (owner_prepare(module, current, current_task) < 0 || gate_prepare(ticket, modes, held, done, arrival) < 0 ||
         guard_prepare(in_seconds) < 0) {
         return NULL;
     }
