@@ -13,8 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from _partners import METHODS, in_child
+from _partners import in_child
 from _processes import RECOVERY
+from _waits import later
 
 from rwlocks import DeadlockError, Mode, NotHeldError, ProcessRWLock
 from rwlocks.compat import fasteners
@@ -82,7 +83,7 @@ def other(lock: AnyLock, method: str = "fork") -> Generator[Callable[..., Any]]:
 # -- readers and writers -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["fork", "spawn", *later(["forkserver"])])
 def test_processes_share_and_exclude(method: str, lock: InterProcessReaderWriterLock) -> None:
     with other(lock, method) as partner:
         assert partner("acquire_read_lock") is True

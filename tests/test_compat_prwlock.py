@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from _partners import METHODS, in_child
-from _waits import Interrupt, fails_in_no_child
+from _partners import in_child
+from _waits import Interrupt, fails_in_no_child, later
 
 from rwlocks import LockTimeout, Mode, ProcessRWLock, WriterPreference
 from rwlocks.compat import prwlock
@@ -250,7 +250,7 @@ def add_one(lock: prwlock.RWLock, path: str) -> int:
         return value
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["fork", "spawn", *later(["forkserver"])])
 def test_workers_of_every_kind_of_pool_exclude_each_other_job_after_job(
     method: str, lock: prwlock.RWLock, tmp_path: Any
 ) -> None:

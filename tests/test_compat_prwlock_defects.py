@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from _originals import ON_THE_ORIGINALS, under_test
 from _processes import RECOVERY
+from _waits import later
 
 from rwlocks.testing import wait_until_parked
 
@@ -198,7 +199,7 @@ def test_p5_copies_take_timeouts() -> None:
     copy.release()
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["spawn", *later(["forkserver"])])
 def test_p6_a_lock_reaches_processes_that_inherit_nothing(method: str) -> None:
     """The number of a descriptor was sent, without the descriptor: the child died."""
     lock = new_lock()

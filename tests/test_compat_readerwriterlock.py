@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from _waits import PURE_LOOPS, Interrupt, fails_in_no_child, run
 
-from rwlocks import NotHeldError, RWLock, WriterPreference
+from rwlocks import DeadlockError, NotHeldError, RWLock, WriterPreference
 from rwlocks.compat import readerwriterlock
 from rwlocks.compat.readerwriterlock import rwlock, rwlock_async
 from rwlocks.testing import wait_until_parked, wait_until_spent
@@ -244,6 +244,47 @@ def _interrupt_whoever_waits() -> None:
 
 def test_an_interrupted_waiter_leaves_a_lock_that_works() -> None:
     fails_in_no_child(_interrupt_whoever_waits)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_thread_that_waits_for_its_own_hold_is_relieved_by_another(name: str) -> None:
+    lock = sync_lock(name)
+    holder, waiter = lock.gen_wlock(), lock.gen_wlock()
+    assert holder.acquire()
+
+    def relieve() -> None:
+        wait_until_parked(native(lock), 1)
+        holder.release()
+
+    with ThreadPoolExecutor(1) as pool:
+        relief = pool.submit(relieve)
+        assert waiter.acquire(timeout=SOON)
+        relief.result(SOON)
+    waiter.release()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_task_does_not_block_the_loop_that_would_have_to_release(name: str) -> None:
+    """The original stood still, and the loop with it."""
+
+    async def scenario() -> None:
+        lock = sync_lock(name)
+        held, done = asyncio.Event(), asyncio.Event()
+
+        async def hold() -> None:
+            with lock.gen_wlock():
+                held.set()
+                await done.wait()
+
+        holding = asyncio.create_task(hold())
+        await held.wait()
+        with pytest.raises(DeadlockError):
+            lock.gen_rlock().acquire()
+        done.set()
+        await holding
+        assert lock.gen_rlock().acquire()
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("loop", PURE_LOOPS)
