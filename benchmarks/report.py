@@ -38,6 +38,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "table": verdict.table,
         "who": target.who,
         "figure": target.figure,
+        "unit": target.to,
         "to": verdict.to,
         "target": f"{target.bound} {target.limit:g}",
         "value": _digits(verdict.value),
