@@ -130,7 +130,7 @@ def _compare(key: str, ratios: dict[str, float], known: dict[str, float]) -> int
             said = f"has shrunk from {stored:.3f}; --store keeps it so"
         else:
             said = f"stored: {stored:.3f}"
-        print(f"{pair:35} {ratio:7.3f}   {said}")
+        print(f"{pair:40} {ratio:7.3f}   {said}")
     if grown:
         print(f"\n{grown} of them by more than 5 %: find out why, or, if it must be, store them with --store")
     return 1 if grown else 0

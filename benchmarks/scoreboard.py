@@ -28,9 +28,13 @@ def scoreboard(folder: Path = RESULTS) -> str:
     for name, verdicts in columns.items():
         for verdict in verdicts:
             cells.setdefault(_row(verdict), {}).setdefault(name, []).append(_value(verdict))
+    order = list(dict.fromkeys(row.work for row in cells))
     heads = ["work", "figure", "target", *(name.replace("-", " ") for name in columns)]
     rows = [heads, ["---"] * len(heads)]
-    rows += [[*row, *("; ".join(cells[row].get(name, ["-"])) for name in columns)] for row in cells]
+    rows += [
+        [*row, *("; ".join(cells[row].get(name, ["-"])) for name in columns)]
+        for row in sorted(cells, key=lambda row: order.index(row.work))
+    ]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

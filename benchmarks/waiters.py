@@ -91,7 +91,7 @@ def tables(given: Settings) -> Iterator[Table]:
             if contestant.label in slow:
                 return {}
             figures = in_a_process(
-                _measure, contestant, waiters, given.seed, limit=given.scaled(6.0, 4.0), partial=True
+                _measure, contestant, waiters, given.seed, limit=given.scaled(12.0, 4.0), partial=True
             )
             if len(figures) < len(PHASES):
                 slow.add(contestant.label)

@@ -232,6 +232,20 @@ def test_a_target_of_the_compiled_core_is_not_missed_by_the_pure_one(
     assert [verdict.met for verdict in targets.judge(measured, {"compiled"})] == [False]
 
 
+def test_the_page_on_performance_has_the_verdicts_of_the_kept_runs(module: Callable[[str], Any]) -> None:
+    page = (CHECKOUT / "docs" / "performance.md").read_text(encoding="utf-8")
+    _, _, shown = page.partition("<!-- python -m benchmarks.scoreboard -->\n")
+    assert shown.partition("<!-- end -->")[0] == module("scoreboard").scoreboard()
+
+
+def test_every_target_was_judged_in_a_kept_run(module: Callable[[str], Any]) -> None:
+    kept = [
+        json.loads(path.read_text(encoding="utf-8")) for path in (CHECKOUT / "benchmarks" / "results").glob("*.json")
+    ]
+    judged = {(verdict["work"], verdict["figure"]) for document in kept for verdict in document["verdicts"]}
+    assert {(target.row, target.figure) for target in module("targets").TARGETS} == judged
+
+
 # -- instructions -----------------------------------------------------------------------------------------------------
 
 
