@@ -49,7 +49,7 @@ enter, release, address = context.enter, lib.native_release, context.address""",
         "ProcessCore",
         """\
 from rwlocks._types import Mode
-from rwlocks.backends.process._core import Hold
+from rwlocks.backends.process._hold import Hold
 core, hold, mode = lock._native, Hold(), Mode.READ""",
         "core.enter(hold, mode)\ncore.release(hold)",
     ),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rwlocks._process_ticket import ProcessTicket, Roster
     from rwlocks._stats import LockStatistics
     from rwlocks._types import Deadlocks
-    from rwlocks.backends.process._core import Request, Snapshot
+    from rwlocks.backends.process._snapshot import Request, Snapshot
     from rwlocks.policies import Policy
 
 __all__ = ["Elsewhere", "Picture"]

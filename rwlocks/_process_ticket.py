@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
-from rwlocks.backends.process._core import Hold
+from rwlocks.backends.process._hold import Hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

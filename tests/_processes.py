@@ -23,7 +23,8 @@ if not sys.platform.startswith("linux"):
     pytest.skip("process locks are for Linux", allow_module_level=True)
 pytest.importorskip("rwlocks.backends.process._fast", reason="built without the native core")
 
-from rwlocks.backends.process._core import Hold, ProcessCore
+from rwlocks.backends.process._core import ProcessCore
+from rwlocks.backends.process._hold import Hold
 from rwlocks.backends.process._segment import NO_BOUND, Config
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from _processes import RECOVERY, Cast, ProcessCore, config, take, until, waiting
 
 from rwlocks import _runtimes
 from rwlocks._types import Mode
-from rwlocks.backends.process._core import Hold
+from rwlocks.backends.process._hold import Hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

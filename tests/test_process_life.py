@@ -29,7 +29,7 @@ from rwlocks._errors import (
 )
 from rwlocks._types import Mode
 from rwlocks.backends.process import _segment
-from rwlocks.backends.process._core import Hold
+from rwlocks.backends.process._hold import Hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

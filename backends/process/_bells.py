@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -79,12 +80,13 @@ class Bell:
 class Bells:
     """The bells of one lock in this process: each loop has one while one of its tasks waits."""
 
-    __slots__ = ("_bells", "_made", "_mode", "_prefix")
+    __slots__ = ("_bells", "_made", "_making", "_mode", "_prefix")
 
     def __init__(self, prefix: str, mode: int) -> None:
         self._prefix = prefix
         self._mode = mode
         self._made = 0
+        self._making = threading.RLock()
         self._bells: dict[object, Bell] = {}
 
     def join(self, place: tuple[int, int], backend: WatchingBackend, listener: Listener) -> Bell | None:
@@ -92,7 +94,9 @@ class Bells:
         loop = backend.loop()
         bell = self._bells.get(loop)
         if bell is None:
-            bell = self._make(place, backend)
+            # One at a time: the first takes what others have left away, and must not take what a second has just made.
+            with self._making:
+                bell = self._make(place, backend)
             if bell is None:
                 return None
             self._bells[loop] = bell
@@ -114,6 +118,7 @@ class Bells:
         for bell in self._bells.values():
             bell.abandon(unlink=False)
         self._bells.clear()
+        self._making = threading.RLock()
 
     def sweep(self) -> list[Listener]:
         """Those whose loop was closed while they waited; nobody will run them again."""

@@ -17,7 +17,7 @@ import weakref
 from math import inf
 from pathlib import Path
 from time import monotonic, monotonic_ns
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, final
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, final
 
 from rwlocks._errors import (
     GuardStateError,
@@ -28,36 +28,35 @@ from rwlocks._errors import (
     UpgradeConflict,
 )
 from rwlocks._ports import WatchingBackend
-from rwlocks._types import Mode
 from rwlocks.backends.process import _segment
 from rwlocks.backends.process._bells import Bells, Listener
 from rwlocks.backends.process._doors import ffi, lib
+from rwlocks.backends.process._gate import GateWatch
+from rwlocks.backends.process._hold import HELD, NUMBERS, PENDING, POKED, STATE, Hold
+from rwlocks.backends.process._snapshot import Counts, Snapshot, snapshot_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rwlocks._ports import AsyncBackend, AsyncWaiter
+    from rwlocks._types import Mode
     from rwlocks.backends.process._bells import Bell
-    from rwlocks.backends.process._fast import Context, Record
-    from rwlocks.backends.process._fast import Snapshot as Answer
+    from rwlocks.backends.process._fast import Context
     from rwlocks.backends.process._native import Out
     from rwlocks.backends.process._segment import Config, Segment
 
-__all__ = ["Hold", "ProcessCore", "Request", "Snapshot", "snapshot_of"]
+__all__ = ["Look", "ProcessCore"]
 
 _REFUSED, _GRANTED, _WAITS, _CONFLICT, _BUSY, _DONE, _EXPIRED = range(7)
 _CORRUPT, _FULL, _NOT_HELD, _DETACHED = -1, -2, -3, -4
 _QUIETLY, _TIMED, _CANCELLED = range(3)
 _ENTER_BUSY: Final = -100
-_STATE, _HELD, _PENDING, _POKED, _SPENT = 0x3, 2, 0x40, 0x80, 0x100
 _FOREVER: Final = 2**63 - 1
 
 _CAP: Final = 0.05
 """Seconds after which every waiter looks whether those before it are alive."""
 _THOROUGH: Final = 20
 """Every so many looks, everything is counted again, so that scribbled memory is noticed by those who only wait."""
-_STUCK: Final = 100
-"""So many looks at a gate that never opens, and whose owner runs, are proof that the memory was scribbled over."""
 
 Look: TypeAlias = "Callable[[], Exception | None]"
 """Asked again and again during a wait: why to give it up, if there is a reason."""
@@ -65,126 +64,6 @@ Look: TypeAlias = "Callable[[], Exception | None]"
 
 def _go_on() -> None:
     """There is never a reason."""
-
-
-_NUMBERS: Final = {Mode.READ: 1, Mode.UPGRADABLE: 2, Mode.WRITE: 3}
-_MODES: Final = {number: mode for mode, number in _NUMBERS.items()}
-
-
-class Hold:
-    """One request, then one hold. Everything about it stands in the segment, but for where that is.
-
-    The defaults stand in the class, which makes an undisputed acquisition cheaper.
-    """
-
-    context: Context | None = None
-    token = 0
-    """Which record, and which use of it; 0 before the request and after its end."""
-    over = False
-    """Whether it was released or withdrawn."""
-    cell: Out | None = None
-    """Where the token appears, during a call that has let go of the interpreter's lock."""
-    arrival = 0
-    """The rank of an earlier request whose place it takes."""
-    wanted = 0
-    """When it first asked, if that was before this request; nanoseconds of the monotonic clock."""
-
-    def word(self) -> int:
-        """What the record says now; 0 if there is none."""
-        token = self.token or self.known()
-        return 0 if self.context is None or not token else self.context.peek(token)
-
-    def known(self) -> int:
-        """The token, from the instant of the request on."""
-        cell = self.cell
-        return self.token if cell is None else self.token or cell[0]
-
-    @property
-    def held(self) -> bool:
-        """Whether it holds the lock; true from the instant of the grant."""
-        return self.word() & _STATE == _HELD
-
-    @property
-    def waiting(self) -> bool:
-        """Whether it stands in the queue."""
-        return self.word() & _STATE == 1
-
-    @property
-    def upgrading(self) -> bool:
-        """Whether it holds the lock and waits to become the writer."""
-        return bool(self.word() & _PENDING)
-
-    @property
-    def mode(self) -> Mode | None:
-        """The mode held or waited for; None if there is no request."""
-        word = self.word()
-        return _MODES.get(word >> 2 & 3) if word & _STATE else None
-
-    @property
-    def base(self) -> Mode | None:
-        """The mode to go back to, while it upgrades or is upgraded."""
-        return _MODES.get(self.word() >> 4 & 3)
-
-    @property
-    def inherited(self) -> bool:
-        """Whether it was made before this process was forked, so that it is not ours."""
-        return self.context is not None and bool(self.token) and not self.context.attached
-
-
-class Request(NamedTuple):
-    """Somebody who holds the lock or waits for it. Times are in seconds."""
-
-    mode: Mode
-    pid: int
-    thread: int
-    """Its identifier in its own process."""
-    age: float
-    """Held or waited for; 0 for a hold that never met contention, which reads no clock."""
-    held: bool
-    pending: bool
-    """Holds, and waits to become the writer."""
-    granted: bool
-    """Holds, and has not noticed so far."""
-    poked: bool
-    spent: bool
-    arrival: int
-    base: Mode | None
-    """The mode to go back to, while it upgrades or is upgraded."""
-    since: float
-    """When it was granted, on the monotonic clock; 0 if no clock was read."""
-    wanted: float
-    """When it first had to queue, or asked for its upgrade, on the monotonic clock; 0 if it never had to."""
-    patience: float
-    abandoned: bool
-    """Holds, and its process has said that nobody can release it."""
-    token: int
-    """Tells it from all other requests of this segment, ever; that of its `Hold`."""
-
-
-class Counts(NamedTuple):
-    """How many hold a lock in which mode, and wait for it."""
-
-    readers: int
-    upgradables: int
-    writers: int
-    waiting: int
-    """Those in the queue and a pending upgrade."""
-
-
-class Snapshot(NamedTuple):
-    """One consistent look at everything. Totals are since the segment was made, over all processes."""
-
-    requests: tuple[Request, ...]
-    """Holders first, then waiters in order of arrival."""
-    writer_died: bool
-    writers_died: int
-    acquisitions: int
-    contended: int
-    timeouts: int
-    cancellations: int
-    longest_wait: float
-    repairs: int
-    reaped: int
 
 
 @final
@@ -276,7 +155,7 @@ class ProcessCore:
     def admits(self, mode: Mode) -> bool:
         """Whether the policy would let a newcomer in now. Raises SegmentError, LockClosed."""
         context = self.ready()
-        answer = context.admits(_NUMBERS[mode])
+        answer = context.admits(NUMBERS[mode])
         if answer < 0:
             raise self._error(answer)
         return answer == _GRANTED
@@ -296,7 +175,7 @@ class ProcessCore:
         Raises SegmentFull, SegmentError, LockClosed. If somebody is stopped inside the gate, the answer is no.
         """
         context = self.context
-        token = context.enter(_NUMBERS[mode])
+        token = context.enter(NUMBERS[mode])
         if token <= 0:
             return False if not token else self._enter_again(hold, mode, token)
         hold.context, hold.token = context, token
@@ -392,8 +271,8 @@ class ProcessCore:
 
     def _queue_up(self, context: Context, hold: Hold, mode: Mode, patience: float, until: int, token: Out) -> int:
         """Ask for the lock through the sleeping door; busy if time runs out in front of the gate."""
-        address, number, nanoseconds = context.address, _NUMBERS[mode], _nanoseconds(patience)
-        watch, thread = _GateWatch(self), threading.get_ident()
+        address, number, nanoseconds = context.address, NUMBERS[mode], _nanoseconds(patience)
+        watch, thread = GateWatch(self.name), threading.get_ident()
         while True:
             answer = lib.native_request(*(address, number, True, nanoseconds, thread, hold.arrival, hold.wanted, token))
             if answer < 0:
@@ -415,7 +294,7 @@ class ProcessCore:
 
     def _wait(self, hold: Hold, until: int, undo: Callable[[Hold], None], look: Look) -> bool:
         context = self._context_of(hold)
-        watch = _GateWatch(self)
+        watch = GateWatch(self.name)
         looks = 0
         try:
             while not self._gives_up(hold, look):
@@ -446,7 +325,7 @@ class ProcessCore:
         if refusal is None:
             return False
         context = self._context_of(hold)
-        watch = _GateWatch(self)
+        watch = GateWatch(self.name)
         answer = context.expire(hold.token, _QUIETLY)
         while answer == _BUSY:
             lib.native_probe(context.address, 0)  # sleeps until the gate opens, and does nothing
@@ -486,7 +365,7 @@ class ProcessCore:
                 self.sweep()
                 hold.context = context
                 answer = context.request(
-                    hold, *(_NUMBERS[mode], True, _nanoseconds(patience), bell, hold.arrival, hold.wanted)
+                    hold, *(NUMBERS[mode], True, _nanoseconds(patience), bell, hold.arrival, hold.wanted)
                 )
                 if answer == _BUSY:
                     if backend.clock() >= deadline:
@@ -598,7 +477,7 @@ class ProcessCore:
     def snapshot(self) -> Snapshot:
         """Who holds and who waits. Raises SegmentError if somebody stays inside the gate."""
         context = self.ready()
-        watch = _GateWatch(self)
+        watch = GateWatch(self.name)
         found = context.snapshot()
         while isinstance(found, int):
             if found != _BUSY:
@@ -661,14 +540,14 @@ class ProcessCore:
     def _attempt(self, context: Context, mode: Mode) -> tuple[int, int]:
         """Ask once through the sleeping door, without waiting. Returns the answer and the token; raises for errors."""
         token = ffi.new("uint64_t *")
-        answer = lib.native_request(*(context.address, _NUMBERS[mode], False, 0, threading.get_ident(), 0, 0, token))
+        answer = lib.native_request(*(context.address, NUMBERS[mode], False, 0, threading.get_ident(), 0, 0, token))
         if answer < 0:
             raise self._error(answer)
         return answer, token[0]
 
     def _ask_upgrade(self, hold: Hold, *, wait: bool) -> bool:
         context = self._context_of(hold)
-        watch = _GateWatch(self)
+        watch = GateWatch(self.name)
         answer = context.upgrade(hold.token, wait)
         while answer == _BUSY:
             answer = lib.native_upgrade(context.address, hold.token, wait)
@@ -684,7 +563,7 @@ class ProcessCore:
 
     def _finish(self, answer: int, context: Context, event: Callable[[], int]) -> None:
         """Through the sleeping door, for as long as it takes."""
-        watch = _GateWatch(self)
+        watch = GateWatch(self.name)
         while answer == _BUSY:
             answer = event()
             watch.look(context)
@@ -752,45 +631,13 @@ class _Listening:
 
     def _news(self) -> bool:
         word = self._hold.word()
-        return not word & _STATE or bool(word & _POKED) or (word & _STATE == _HELD and not word & _PENDING)
+        return not word & STATE or bool(word & POKED) or (word & STATE == HELD and not word & PENDING)
 
     def _lost(self) -> None:
         if self._hold.upgrading:
             self._core.withdraw_upgrade(self._hold)
         elif self._hold.waiting:
             self._core.withdraw(self._hold)
-
-
-@final
-class _GateWatch:
-    """Notices a gate that will never open, because its word was scribbled over.
-
-    A process that was stopped inside the gate may take its time; one that runs is through in a microsecond.
-    """
-
-    __slots__ = ("_core", "_passes", "_same")
-
-    def __init__(self, core: ProcessCore) -> None:
-        self._core = core
-        self._passes = -1
-        self._same = 0
-
-    def look(self, context: Context) -> None:
-        passes, owner = context.gate()
-        if not owner or passes != self._passes:
-            self._passes, self._same = passes, 0
-            return
-        self._same += 1
-        if self._same >= _STUCK and not _stopped(owner):
-            raise _segment.damaged(self._core.name)
-
-
-def _stopped(pid: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return status.rpartition(")")[2].split()[0] in {"T", "t"}
-    except OSError:
-        return False
 
 
 def _deadline(timeout: float | None) -> int:
@@ -802,56 +649,6 @@ def _deadline(timeout: float | None) -> int:
 
 def _nanoseconds(seconds: float) -> int:
     return _FOREVER if seconds >= _FOREVER / 2e9 else int(seconds * 1e9)
-
-
-def snapshot_of(found: Answer, name: str) -> Snapshot:
-    """What the native core answers, in words. Raises SegmentError for records that nobody writes."""
-    now, died, epoch, acquisitions, contended, timeouts, cancelled, longest, repairs, reaped, records = found
-    try:
-        requests = sorted((_seen(record, now) for record in records), key=_rank)
-    except KeyError:
-        raise _segment.damaged(name) from None
-    return Snapshot(
-        tuple(requests),
-        bool(died),
-        epoch,
-        acquisitions,
-        contended,
-        timeouts,
-        cancelled,
-        longest / 1e9,
-        repairs,
-        reaped,
-    )
-
-
-def _rank(request: Request) -> tuple[bool, int]:
-    return not request.held, request.arrival
-
-
-def _seen(record: Record, now: int) -> Request:
-    word, pid, _slot, owner, arrival, wanted, patience, since, delivered, _bell, abandoned, token = record
-    held = word & _STATE == _HELD
-    pending = bool(word & _PENDING)
-    begun = wanted if pending or not held else since
-    return Request(
-        mode=_MODES[word >> 2 & 3],
-        pid=pid,
-        thread=owner,
-        age=max(now - begun, 0) / 1e9 if begun else 0.0,
-        held=held,
-        pending=pending,
-        granted=held and not delivered,
-        poked=bool(word & _POKED),
-        spent=bool(word & _SPENT),
-        arrival=arrival,
-        base=_MODES.get(word >> 4 & 3),
-        since=since / 1e9,
-        wanted=wanted / 1e9,
-        patience=patience / 1e9,
-        abandoned=held and abandoned,
-        token=token,
-    )
 
 
 _cores: weakref.WeakSet[ProcessCore] = weakref.WeakSet()

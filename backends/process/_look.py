@@ -13,10 +13,10 @@ import stat
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from rwlocks.backends.process import _core, _segment
-from rwlocks.backends.process._core import Request, Snapshot, snapshot_of
+from rwlocks.backends.process import _segment
 from rwlocks.backends.process._doors import fast
 from rwlocks.backends.process._places import unsafe
+from rwlocks.backends.process._snapshot import Request, Snapshot, rank, request_from, snapshot_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,10 +74,10 @@ def look(path: Path) -> Look:
         os.close(fd)
     snapshot = snapshot_of(answer, str(path))
     seen = [
-        Seen(_core._seen(record, answer[0]), alive=life != _DEAD, here=life == _HERE)
+        Seen(request_from(record, answer[0]), alive=life != _DEAD, here=life == _HERE)
         for record, life in zip(answer[-1], lives, strict=True)
     ]
-    seen.sort(key=lambda each: _core._rank(each.request))
+    seen.sort(key=lambda each: rank(each.request))
     config = _segment.config_from(header)
     return Look(path, config, snapshot, tuple(seen), tuple(processes), whole, 0 if whole else gate)
 
