@@ -43,10 +43,11 @@ def holders(lock: RWLock) -> int:
 @pytest.mark.parametrize("mode", WAYS)
 def test_an_undisputed_hold_stands_at_the_gate_until_somebody_looks(mode: Mode) -> None:
     lock = RWLock()
-    with guard_of(lock, mode):
+    with guard_of(lock, mode) as guard:
         assert holders(lock) == 0
+        assert (guard.held, guard.mode) == (True, mode)
         assert f"held for {mode.value}" in repr(lock)
-        assert holders(lock) == 0, "repr takes no mutex"
+        assert holders(lock) == 0, "what a guard and a repr say needs no mutex"
         (holder,) = lock.statistics().holders
         assert (holder.mode, holder.thread) == (mode, threading.get_ident())
         assert holders(lock) == 1
@@ -63,6 +64,17 @@ def test_a_hold_that_somebody_has_looked_at_is_released_by_any_thread(mode: Mode
     with ThreadPoolExecutor(1) as pool:
         pool.submit(guard.release).result(30)
     assert lock.locked() is None
+
+
+@compiled_only
+@pytest.mark.parametrize("timeout", [None, 0, 5, 0.5, float("inf"), -1])
+def test_a_timeout_costs_nothing_where_nobody_waits(timeout: float | None) -> None:
+    lock = RWLock()
+    with lock.read(timeout):
+        guards = lock.read().acquire(timeout), lock.read().acquire(timeout=timeout)
+        assert holders(lock) == 0
+    for guard in guards:
+        guard.release()
 
 
 @compiled_only

@@ -1,5 +1,6 @@
 #include "guard.h"
 
+#include <math.h>
 #include <stddef.h>
 #include <structmember.h>
 
@@ -11,6 +12,7 @@
 struct kind {
     PyTypeObject *type;
     PyTypeObject *pure;
+    PyObject *wanted; /* its mode */
     PyObject *spare[SPARE];
     int spares;
 };
@@ -175,8 +177,23 @@ static PyObject *guard_exit(PyObject *self, PyObject *const *arguments, Py_ssize
     return purely(self, s_exit, arguments, count, NULL);
 }
 
+/* Whether these are no arguments, or a timeout that the pure method would accept: it is not needed where nobody waits. */
+static bool are_timeout(PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
+    Py_ssize_t given = count + (names == NULL ? 0 : PyTuple_GET_SIZE(names));
+    if (given == 0) {
+        return true;
+    }
+    if (given > 1 ||
+        (count == 0 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "timeout") != 0)) {
+        return false;
+    }
+    PyObject *timeout = arguments[0];
+    return timeout == Py_None || PyLong_CheckExact(timeout) ||
+           (PyFloat_CheckExact(timeout) && !isnan(PyFloat_AS_DOUBLE(timeout)));
+}
+
 static PyObject *guard_acquire(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
-    if (count == 0 && names == NULL) {
+    if (are_timeout(arguments, count, names)) {
         int entered = try_to_enter(seat_of(self));
         if (entered != 0) {
             return entered > 0 ? Py_NewRef(self) : NULL;
@@ -288,6 +305,13 @@ static PyObject *guard_aexit(PyObject *self, PyObject *const *arguments, Py_ssiz
 
 /* -- what Python sees ----------------------------------------------------------------------------------------------------- */
 
+static PyObject *pure_property(PyObject *self, const char *name) {
+    PyObject *property = PyObject_GetAttrString((PyObject *)kinds[seat_of(self)->mode].pure, name);
+    PyObject *value = property == NULL ? NULL : Py_TYPE(property)->tp_descr_get(property, self, (PyObject *)Py_TYPE(self));
+    Py_XDECREF(property);
+    return value;
+}
+
 static PyObject *guard_ticket(PyObject *self, void *Py_UNUSED(closure)) {
     struct seat *seat = seat_of(self);
     if (seat->standing && !gate_absorb(seat)) {
@@ -306,7 +330,19 @@ static int guard_set_ticket(PyObject *self, PyObject *ticket, void *Py_UNUSED(cl
     return 0;
 }
 
+/* What a guard says of itself while it stands at the gate; else the pure property, told by its name. */
+static PyObject *guard_held(PyObject *self, void *name) {
+    return seat_of(self)->standing ? Py_NewRef(Py_True) : pure_property(self, name);
+}
+
+static PyObject *guard_mode(PyObject *self, void *name) {
+    struct seat *seat = seat_of(self);
+    return seat->standing ? Py_NewRef(kinds[seat->mode].wanted) : pure_property(self, name);
+}
+
 static PyGetSetDef guard_getset[] = {
+    {"held", guard_held, NULL, NULL, "held"},
+    {"mode", guard_mode, NULL, NULL, "mode"},
     {"ticket", guard_ticket, guard_set_ticket, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -456,6 +492,10 @@ PyObject *guard_make_types(PyObject *module, PyObject *guards, PyObject *lock) {
             return NULL;
         }
         kinds[mode].pure = (PyTypeObject *)Py_NewRef(pure);
+        if ((kinds[mode].wanted = PyObject_GetAttrString(pure, "wanted")) == NULL) {
+            Py_DECREF(types);
+            return NULL;
+        }
         kinds[mode].type = (PyTypeObject *)Py_NewRef(type);
         PyTuple_SET_ITEM(types, mode, type);
     }
