@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from rwlocks import _events, _runtimes, _variant
 from rwlocks._acquire import in_seconds
+from rwlocks._engine import Engine
 from rwlocks._errors import BackendUnavailable
 from rwlocks._guards import ReadGuard, UpgradableGuard, WriteGuard
+from rwlocks._line import Line, Place
 from rwlocks._lock import RWLock
 from rwlocks._monitor import Monitor
 from rwlocks._owners import current
@@ -36,7 +38,7 @@ ABOUT: Final = (
 """How it was built, for `rwlocks.features`."""
 
 _monitor, (*_guards, compiled_lock) = install(
-    monitor=Monitor,
+    classes=(Monitor, Engine, Line, Place),
     ticket=Ticket,
     held=State.HELD,
     done=State.DONE,

@@ -1,9 +1,11 @@
 # The compiled core of RWLock; see csrc/gate.h.
 
 from collections.abc import Callable
-from typing import SupportsFloat
+from typing import Any, SupportsFloat
 
+from rwlocks._engine import Engine
 from rwlocks._guards import Guard
+from rwlocks._line import Line, Place
 from rwlocks._lock import RWLock
 from rwlocks._monitor import Monitor
 from rwlocks._ticket import State, Ticket
@@ -12,7 +14,7 @@ from rwlocks.policies import Order
 
 def install(
     *,
-    monitor: type[Monitor],
+    classes: tuple[type[Monitor], type[Engine], type[Line[Any]], type[Place[Any]]],
     ticket: type[Ticket],
     held: State,
     done: State,

@@ -261,7 +261,7 @@ class Monitor:
             before, upgraded = ticket.mode, ticket.base is not None
             wakes = self._apply(self.become_reader, ticket)
             after = ticket.mode
-            rung = self.notice()
+            rung = self.notice() if self.watchers else []
         if _events.observer is not None:
             _events.tell("release", self.lock(), ticket, before)
             if not upgraded:
@@ -283,7 +283,7 @@ class Monitor:
             except BaseException as error:  # noqa: BLE001  it is raised again, once nobody is left waiting for it
                 wakes, failure = self._finish(), error
             state = outcome(ticket)
-            rung = self.notice()
+            rung = self.notice() if self.watchers else []
         self._outside(wakes, rung)
         if failure is not None:
             raise failure
@@ -305,7 +305,7 @@ class Monitor:
                 wakes = self._apply(step, ticket)
             except BaseException as error:  # noqa: BLE001  as in `ask`
                 wakes, failure = self._finish(), error
-            rung = self.notice()
+            rung = self.notice() if self.watchers else []
         self._outside(wakes, rung)
         if failure is not None:
             raise failure
@@ -331,7 +331,7 @@ class Monitor:
                 if self.inside:
                     return
                 wakes = self.apply_deferred()
-                rung = self.notice()
+                rung = self.notice() if self.watchers else []
             finally:
                 self.mutex.__exit__(None, None, None)
             self.wake(wakes)
@@ -381,7 +381,7 @@ class Monitor:
                 self.inside = False
             if self.deferred:
                 wakes = self.apply_deferred()
-                rung = self.notice()
+                rung = self.notice() if self.watchers else []
         self._outside(wakes, rung)
         return seen
 
@@ -403,7 +403,7 @@ class Monitor:
                 self.inside = False
             if self.deferred:
                 wakes += self.apply_deferred()
-            rung = self.notice()
+            rung = self.notice() if self.watchers else []
         self._outside(wakes, rung)
 
     def unwatch(self, watcher: Watcher) -> None:

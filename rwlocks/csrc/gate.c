@@ -21,11 +21,66 @@ static PyObject *order_arrival;
 static PyObject *monotonic; /* time.monotonic */
 
 #define NAMES(X)                                                                                                       \
-    X(after_write) X(upgrading) X(while_reading) X(acquisitions) X(beside) X(clock) X(contended) X(deferred) X(engine) X(head) X(held_back) X(holders) X(inside)    \
-    X(key) X(length) X(max_consecutive_writers) X(mode) X(nesting) X(owner) X(poked) X(policy) X(readers) X(since)     \
-    X(state) X(task) X(thread) X(upgradable) X(waiting) X(watchers) X(who) X(writer) X(young) 
+    X(acquisitions) X(after_write) X(beside) X(holders) X(inside) X(max_consecutive_writers) X(mode) X(owner) X(poked)     \
+    X(readers) X(since) X(state) X(task) X(thread) X(upgradable) X(while_reading) X(writer)
 #define DECLARE(name) static PyObject *s_##name;
 NAMES(DECLARE)
+
+/* The slots that are read whenever the mutex is left. */
+enum field {
+    MONITOR_CLOCK,
+    MONITOR_DEFERRED,
+    MONITOR_ENGINE,
+    MONITOR_WATCHERS,
+    ENGINE_CONTENDED,
+    ENGINE_NESTING,
+    ENGINE_POLICY,
+    ENGINE_READERS,
+    ENGINE_UPGRADABLE,
+    ENGINE_UPGRADING,
+    ENGINE_WAITING,
+    ENGINE_WRITER,
+    ENGINE_YOUNG,
+    LINE_HEAD,
+    LINE_LENGTH,
+    PLACE_KEY,
+    PLACE_WHO,
+    FIELDS,
+};
+static const struct {
+    enum { MONITOR, ENGINE, LINE, PLACE } class;
+    const char *name;
+} fields[FIELDS] = {
+    {MONITOR, "clock"},     {MONITOR, "deferred"}, {MONITOR, "engine"},    {MONITOR, "watchers"}, {ENGINE, "contended"},
+    {ENGINE, "nesting"},    {ENGINE, "policy"},    {ENGINE, "readers"},    {ENGINE, "upgradable"},
+    {ENGINE, "upgrading"},  {ENGINE, "waiting"},   {ENGINE, "writer"},     {ENGINE, "young"},     {LINE, "head"},
+    {LINE, "length"},       {PLACE, "key"},        {PLACE, "who"},
+};
+static Py_ssize_t offsets[FIELDS];
+
+/* Borrowed; never NULL, for whoever fills in an object fills in all of it. */
+static PyObject *field(PyObject *object, enum field field) { return *(PyObject **)((char *)object + offsets[field]); }
+
+static int find_fields(PyObject *classes) {
+    for (int i = 0; i < FIELDS; i++) {
+        PyObject *class = PyTuple_GET_ITEM(classes, fields[i].class);
+        PyObject *slot = PyObject_GetAttrString(class, fields[i].name);
+        if (slot == NULL) {
+            return -1;
+        }
+        bool found = Py_IS_TYPE(slot, &PyMemberDescr_Type);
+        if (found) {
+            offsets[i] = ((PyMemberDescrObject *)slot)->d_member->offset;
+        } else {
+            PyErr_Format(PyExc_TypeError, "%R.%s is no slot", class, fields[i].name);
+        }
+        Py_DECREF(slot);
+        if (!found) {
+            return -1;
+        }
+    }
+    return 0;
+}
 
 static void forked(void) { forks++; }
 
@@ -264,10 +319,7 @@ static int absorb(struct gate *gate) {
     if (gate->first == NULL && gate->entered == 0) {
         return 0;
     }
-    PyObject *engine = PyObject_GetAttr(monitor_of(gate), s_engine);
-    if (engine == NULL) {
-        return -1;
-    }
+    PyObject *engine = Py_NewRef(field(monitor_of(gate), MONITOR_ENGINE));
     int collecting = PyGC_Disable();
     int failed = add(engine, s_acquisitions, gate->entered);
     if (!failed) {
@@ -285,49 +337,30 @@ static int absorb(struct gate *gate) {
 
 /* -- what the engine has become --------------------------------------------------------------------------------------- */
 
-static Py_ssize_t number(PyObject *object, PyObject *name) {
-    PyObject *value = object == NULL ? NULL : PyObject_GetAttr(object, name);
-    Py_ssize_t result = value == NULL ? -1 : PyLong_AsSsize_t(value);
-    Py_XDECREF(value);
-    if (result == -1) {
-        PyErr_Clear();
-    }
-    return result;
-}
+static bool is_there(PyObject *object, enum field what) { return field(object, what) != Py_None; }
 
-static bool is_there(PyObject *object, PyObject *name) {
-    PyObject *value = peek(object, name);
-    return value != NULL && value != Py_None;
-}
+static Py_ssize_t count(PyObject *object, enum field what) { return PyLong_AsSsize_t(field(object, what)); }
 
-/* The first place of the line of those who wait for a mode, None or a place; NULL if that cannot be said. */
+/* The first place of the line of those who wait for a mode, or None. */
 static PyObject *first_of(PyObject *engine, enum mode mode) {
-    PyObject *lines = peek(engine, s_waiting);
-    PyObject *line = lines != NULL && PyDict_Check(lines) ? PyDict_GetItemWithError(lines, mode_members[mode]) : NULL;
-    return peek(line, s_head);
+    PyObject *line = PyDict_GetItemWithError(field(engine, ENGINE_WAITING), mode_members[mode]);
+    return line == NULL ? Py_None : field(line, LINE_HEAD);
 }
 
-static long long rank(PyObject *place) {
-    PyObject *key = PyObject_GetAttr(place, s_key);
-    long long arrival = key == NULL ? -1 : PyLong_AsLongLong(key);
-    Py_XDECREF(key);
-    if (arrival < 0) {
-        PyErr_Clear();
-    }
-    return arrival;
+static bool stands_behind(PyObject *place, PyObject *other) {
+    return PyLong_AsLongLong(field(place, PLACE_KEY)) > PyLong_AsLongLong(field(other, PLACE_KEY));
 }
 
 /* Whether nobody is due when the lock becomes free, because the first is a writer who was told already, or comes to it. */
-static bool first_is_poked(PyObject *engine) {
+static bool first_is_poked(PyObject *engine, PyObject *policy) {
     PyObject *writer = first_of(engine, WRITE);
-    if (writer == NULL || writer == Py_None || peek(peek(writer, s_who), s_poked) != Py_True) {
+    if (writer == Py_None || peek(field(writer, PLACE_WHO), s_poked) != Py_True) {
         return false;
     }
-    PyObject *policy = peek(engine, s_policy);
     bool by_arrival = peek(policy, s_after_write) == order_arrival && peek(policy, s_while_reading) == order_arrival;
     for (enum mode mode = READ; mode < WRITE; mode++) {
         PyObject *reader = first_of(engine, mode);
-        if (reader == NULL || (reader != Py_None && !(by_arrival && rank(reader) > rank(writer)))) {
+        if (reader != Py_None && !(by_arrival && stands_behind(reader, writer))) {
             return false;
         }
     }
@@ -336,40 +369,30 @@ static bool first_is_poked(PyObject *engine) {
 
 /* Newcomers may overtake while all who wait are young. */
 static void publish_waiters(struct gate *gate, PyObject *monitor, PyObject *engine, Py_ssize_t contended) {
-    gate->sharing = !is_there(engine, s_upgrading);
-    PyObject *young = peek(engine, s_young);
-    PyObject *soonest = peek(young, s_head);
-    if (peek(monitor, s_clock) != monotonic || soonest == NULL || soonest == Py_None ||
-        number(young, s_length) != contended) {
+    gate->sharing = !is_there(engine, ENGINE_UPGRADING);
+    PyObject *young = field(engine, ENGINE_YOUNG);
+    PyObject *soonest = field(young, LINE_HEAD);
+    if (field(monitor, MONITOR_CLOCK) != monotonic || soonest == Py_None || count(young, LINE_LENGTH) != contended) {
         return;
     }
-    PyObject *key = PyObject_GetAttr(soonest, s_key);
-    double until = key == NULL ? -1 : PyFloat_AsDouble(key);
-    Py_XDECREF(key);
-    if (until == -1 && PyErr_Occurred()) {
-        PyErr_Clear();
-        return;
-    }
-    gate->until = until;
+    PyObject *policy = field(engine, ENGINE_POLICY);
+    gate->until = PyFloat_AsDouble(field(soonest, PLACE_KEY));
     gate->entering = true;
-    gate->counting = is_there(peek(engine, s_policy), s_max_consecutive_writers);
-    gate->leaving = first_is_poked(engine);
+    gate->counting = peek(policy, s_max_consecutive_writers) != Py_None;
+    gate->leaving = first_is_poked(engine, policy);
 }
 
 static void publish(struct gate *gate) {
     PyObject *monitor = monitor_of(gate);
-    PyObject *engine = peek(monitor, s_engine);
-    PyObject *deferred = peek(monitor, s_deferred);
-    PyObject *watchers = peek(monitor, s_watchers);
-    Py_ssize_t contended = number(engine, s_contended);
+    PyObject *engine = field(monitor, MONITOR_ENGINE);
+    Py_ssize_t contended = count(engine, ENGINE_CONTENDED);
     gate->entering = gate->leaving = gate->sharing = gate->counting = false;
-    gate->readers = number(engine, s_readers);
-    gate->writer = is_there(engine, s_writer);
-    gate->upgradable = is_there(engine, s_upgradable);
-    gate->nesting = peek(engine, s_nesting) != Py_False;
+    gate->readers = count(engine, ENGINE_READERS);
+    gate->writer = is_there(engine, ENGINE_WRITER);
+    gate->upgradable = is_there(engine, ENGINE_UPGRADABLE);
+    gate->nesting = field(engine, ENGINE_NESTING) != Py_False;
     gate->generation = forks;
-    if (contended < 0 || gate->readers < 0 || deferred == NULL || watchers == NULL || PyList_GET_SIZE(deferred) != 0 ||
-        PyDict_GET_SIZE(watchers) != 0) {
+    if (PyList_GET_SIZE(field(monitor, MONITOR_DEFERRED)) != 0 || PyDict_GET_SIZE(field(monitor, MONITOR_WATCHERS)) != 0) {
         return;
     }
     if (contended != 0) {
@@ -508,13 +531,9 @@ static PyObject *monitor_interrupts_another(PyObject *self, PyObject *Py_UNUSED(
 
 static PyObject *monitor_strongest(PyObject *self, PyObject *Py_UNUSED(none)) {
     struct gate *gate = gate_of(self);
-    PyObject *engine = PyObject_GetAttr(self, s_engine);
-    if (engine == NULL) {
-        return NULL;
-    }
-    bool writer = is_there(engine, s_writer), upgradable = is_there(engine, s_upgradable);
-    bool read = number(engine, s_readers) > 0;
-    Py_DECREF(engine);
+    PyObject *engine = field(self, MONITOR_ENGINE);
+    bool writer = is_there(engine, ENGINE_WRITER), upgradable = is_there(engine, ENGINE_UPGRADABLE);
+    bool read = count(engine, ENGINE_READERS) > 0;
     for (struct seat *seat = gate->first; seat != NULL; seat = seat->after) {
         writer |= seat->mode == WRITE;
         upgradable |= seat->mode == UPGRADABLE;
@@ -591,7 +610,10 @@ static PyObject *imported(const char *name, const char *attribute) {
     return found;
 }
 
-int gate_prepare(PyObject *ticket, PyObject *modes, PyObject *held, PyObject *done, PyObject *arrival) {
+int gate_prepare(PyObject *classes, PyObject *ticket, PyObject *modes, PyObject *held, PyObject *done, PyObject *arrival) {
+    if (find_fields(classes) < 0) {
+        return -1;
+    }
 #define INTERN(name)                                                                                                   \
     if ((s_##name = PyUnicode_InternFromString(#name)) == NULL) {                                                                       \
         return -1;                                                                                                     \

@@ -84,8 +84,9 @@ bool gate_open(struct gate *gate, bool to_all);
 /* A subclass of the pure `Monitor`, to be its own mutex. */
 PyObject *gate_make_type(PyObject *module, PyObject *monitor);
 
-/* What the gate needs of the package. */
-int gate_prepare(PyObject *ticket_type, PyObject *modes, PyObject *held, PyObject *done, PyObject *arrival);
+/* What the gate needs of the package; `classes` are the pure Monitor, Engine, Line and Place. */
+int gate_prepare(PyObject *classes, PyObject *ticket_type, PyObject *modes, PyObject *held, PyObject *done,
+                 PyObject *arrival);
 
 /* Whether an observer wants to hear of every grant and release. */
 void gate_observe(bool observed);

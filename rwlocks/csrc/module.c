@@ -4,22 +4,23 @@
 #include "owner.h"
 
 static PyObject *install(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"monitor", "ticket", "held", "done", "arrival", "modes", "guards",
+    static char *names[] = {"classes", "ticket",  "held",         "done",       "arrival", "modes", "guards",
                             "lock",    "current", "current_task", "in_seconds", NULL};
-    PyObject *monitor, *ticket, *held, *done, *arrival, *modes, *guards, *lock, *current, *current_task, *in_seconds;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOOOOO!O!OOOO", names, &monitor, &ticket, &held, &done, &arrival, &PyTuple_Type,
-                                     &modes, &PyTuple_Type, &guards, &lock, &current, &current_task, &in_seconds)) {
+    PyObject *classes, *ticket, *held, *done, *arrival, *modes, *guards, *lock, *current, *current_task, *in_seconds;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!OOOOO!O!OOOO", names, &PyTuple_Type, &classes, &ticket, &held,
+                                     &done, &arrival, &PyTuple_Type, &modes, &PyTuple_Type, &guards, &lock, &current,
+                                     &current_task, &in_seconds)) {
         return NULL;
     }
-    if (PyTuple_GET_SIZE(modes) != MODES || PyTuple_GET_SIZE(guards) != MODES) {
-        PyErr_SetString(PyExc_ValueError, "three modes and three guards are needed");
+    if (PyTuple_GET_SIZE(classes) != 4 || PyTuple_GET_SIZE(modes) != MODES || PyTuple_GET_SIZE(guards) != MODES) {
+        PyErr_SetString(PyExc_ValueError, "four classes, three modes and three guards are needed");
         return NULL;
     }
-    if (owner_prepare(module, current, current_task) < 0 || gate_prepare(ticket, modes, held, done, arrival) < 0 ||
-        guard_prepare(in_seconds) < 0) {
+    if (owner_prepare(module, current, current_task) < 0 ||
+        gate_prepare(classes, ticket, modes, held, done, arrival) < 0 || guard_prepare(in_seconds) < 0) {
         return NULL;
     }
-    PyObject *compiled_monitor = gate_make_type(module, monitor);
+    PyObject *compiled_monitor = gate_make_type(module, PyTuple_GET_ITEM(classes, 0));
     PyObject *types = compiled_monitor == NULL ? NULL : guard_make_types(module, guards, lock);
     if (types == NULL) {
         Py_XDECREF(compiled_monitor);
