@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from rwlocks import _events, _runtimes, _variant
 from rwlocks._acquire import in_seconds
 from rwlocks._engine import Engine
-from rwlocks._errors import BackendUnavailable
+from rwlocks._errors import BackendUnavailable, GuardStateError
 from rwlocks._guards import ReadGuard, UpgradableGuard, WriteGuard
 from rwlocks._line import Line, Place
 from rwlocks._lock import RWLock
@@ -25,12 +25,12 @@ from rwlocks.policies import Order
 if TYPE_CHECKING:
     from rwlocks._ports import AsyncBackend
 
-__all__ = ["ABOUT", "compiled_lock"]
+__all__ = ["ABOUT", "compiled_lock", "install_door"]
 
 if _variant.plain_because is not None:
     raise BackendUnavailable(f"RWLock runs as plain Python: {_variant.plain_because}")
 
-from rwlocks._fastpath import install, marks, observe
+from rwlocks._fastpath import install, install_door, marks, observe
 
 ABOUT: Final = (
     "a fast path for whatever needs no policy, in front of the engine, which is compiled from its Python source"
@@ -49,6 +49,7 @@ _monitor, (*_guards, compiled_lock) = install(
     current=current,
     current_task=_runtimes.current_task,
     in_seconds=in_seconds,
+    guard_state_error=GuardStateError,
 )
 
 

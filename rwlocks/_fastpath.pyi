@@ -1,15 +1,20 @@
-# The compiled core of RWLock; see csrc/gate.h.
+# The compiled core of RWLock, see csrc/gate.h; and what is compiled of ProcessRWLock, see csrc/door.h.
 
 from collections.abc import Callable
 from typing import Any, SupportsFloat
 
 from rwlocks._engine import Engine
+from rwlocks._errors import GuardStateError
 from rwlocks._guards import Guard
 from rwlocks._line import Line, Place
 from rwlocks._lock import RWLock
 from rwlocks._monitor import Monitor
+from rwlocks._process import ProcessRWLock
+from rwlocks._process_monitor import ProcessMonitor
+from rwlocks._process_ticket import ProcessTicket, Roster
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
+from rwlocks.backends.process._core import ProcessCore
 from rwlocks.policies import Order
 
 def install(
@@ -25,6 +30,16 @@ def install(
     current: object,
     current_task: Callable[[], object | None],
     in_seconds: Callable[[SupportsFloat | None], float | None],
+    guard_state_error: type[GuardStateError],
 ) -> tuple[type[Monitor], tuple[type[Guard], type[Guard], type[Guard], type[RWLock]]]: ...
+def install_door(
+    *,
+    lock: type[ProcessRWLock],
+    roster: type[Roster],
+    ticket: type[ProcessTicket],
+    monitor: type[ProcessMonitor],
+    native: type[ProcessCore],
+    undisputed: object,
+) -> tuple[type[ProcessRWLock], type[Roster]]: ...
 def marks(pairs: tuple[tuple[object, str], ...] | None, /) -> None: ...
 def observe(anybody: bool, /) -> None: ...

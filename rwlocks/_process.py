@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, Literal, SupportsFloat, TypeAlias, final, get_args
 
 from rwlocks._arguments import one_of
@@ -117,6 +118,14 @@ class ProcessRWLock:
         )
         native = opening.open_native(name_or_path, wish, mode=_permissions(mode), create=create)
         self._begin(native, None if name_or_path is None else os.fspath(name_or_path), wish.policy)
+
+    if not TYPE_CHECKING:
+
+        @wraps(__init__, assigned=())  # whose signature is shown to those who ask for that of the class
+        def __new__(cls, *_arguments: object, **_options: object) -> ProcessRWLock:
+            from rwlocks._process_compiled import implementation
+
+            return object.__new__(implementation or cls)
 
     def _begin(self, native: ProcessCore, name: str | None, policy: Policy | None) -> None:
         from rwlocks import _process_open as opening

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, final
 
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
@@ -98,6 +98,9 @@ class Roster:
 
     __slots__ = ("__weakref__", "_first", "_more", "waiting")
 
+    implementation: ClassVar[type[Roster] | None] = None
+    """The compiled subclass that new ones are made of, if there is one; see `rwlocks._process_compiled`."""
+
     def __init__(self) -> None:
         self._first: dict[object, ProcessTicket] = {}
         self._more: dict[ProcessTicket, None] = {}
@@ -153,7 +156,7 @@ _rosters: weakref.WeakValueDictionary[bytes, Roster] = weakref.WeakValueDictiona
 
 def roster_of(instance: bytes) -> Roster:
     """The roster of a segment; one for all objects of this process that use it."""
-    return _rosters.setdefault(instance, Roster())
+    return _rosters.setdefault(instance, (Roster.implementation or Roster)())
 
 
 def _in_forked_child() -> None:

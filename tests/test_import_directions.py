@@ -73,6 +73,7 @@ RINGS = [
     # The facade of one backend, which is nothing without it; the package finds it by name.
     {
         "_process",
+        "_process_compiled",
         "_process_core",
         "_process_monitor",
         "_process_open",

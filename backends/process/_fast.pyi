@@ -4,6 +4,7 @@ from typing import Protocol, TypeAlias, final
 
 LAYOUT: int
 WAITING: str
+UNDISPUTED: object  # a capsule; see csrc/undisputed.h
 
 Record: TypeAlias = tuple[int, int, int, int, int, int, int, int, bool, int, bool, int]
 Snapshot: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int, list[Record]]

@@ -10,11 +10,11 @@
 static PyTypeObject *monitor_type; /* the compiled one */
 static Py_ssize_t gate_offset;     /* of the gate in a monitor: it lies behind the slots of the pure one */
 static Py_ssize_t lock_offset;      /* of the slot in which the pure one keeps its mutex */
-static bool observed;
+bool gate_observed;
 static _Atomic uint64_t forks = 1; /* counted where a fork happens, also one that Python has not heard of */
 
 static PyObject *ticket_type;
-static PyObject *mode_members[MODES];
+PyObject *mode_members[MODES];
 static PyObject *state_held;
 static PyObject *state_done;
 static PyObject *order_arrival;
@@ -114,7 +114,7 @@ static PyObject *peek(PyObject *object, PyObject *name) {
 /* -- the fast path: the twins of `Engine.enter` and `Engine.leave` ---------------------------------------------------- */
 
 static bool is_shut(const struct gate *gate) {
-    return gate->depth != 0 || gate->generation != forks || observed;
+    return gate->depth != 0 || gate->generation != forks || gate_observed;
 }
 
 static bool is_compatible(const struct gate *gate, enum mode mode) {
@@ -144,33 +144,6 @@ static void leave_role(struct gate *gate, enum mode mode) {
     }
 }
 
-static void stand(struct gate *gate, struct seat *seat) {
-    seat->standing = true;
-    seat->after = NULL;
-    seat->before = gate->last;
-    if (gate->last != NULL) {
-        gate->last->after = seat;
-    } else {
-        gate->first = seat;
-    }
-    gate->last = seat;
-}
-
-static void stand_no_more(struct gate *gate, struct seat *seat) {
-    seat->standing = false;
-    if (seat->before != NULL) {
-        seat->before->after = seat->after;
-    } else {
-        gate->first = seat->after;
-    }
-    if (seat->after != NULL) {
-        seat->after->before = seat->before;
-    } else {
-        gate->last = seat->before;
-    }
-    seat->before = seat->after = NULL;
-}
-
 static bool admits(const struct gate *gate, struct seat *seat) {
     if (is_shut(gate) || !gate->entering || !is_compatible(gate, seat->mode)) {
         return false;
@@ -182,14 +155,15 @@ static bool admits(const struct gate *gate, struct seat *seat) {
     return gate->until == INFINITY || (seat->since = now()) < gate->until;
 }
 
-int gate_enter(struct gate *gate, struct seat *seat, PyObject *task) {
+static int gate_enter(struct place *place, struct seat *seat, PyObject *task) {
+    struct gate *gate = (struct gate *)place;
     /* First whatever allocates or calls, for it may let others in. From the decision on nothing does. */
     PyObject *thread = owner_thread();
     if (thread == NULL) {
         return -1;
     }
     PyObject *reference = NULL;
-    if (task != NULL && (reference = PyWeakref_NewRef(task, NULL)) == NULL) {
+    if (task != NULL && (reference = owner_reference(task)) == NULL) {
         return -1;
     }
     if (!admits(gate, seat) || seat->standing || seat->ticket != NULL) {
@@ -199,22 +173,9 @@ int gate_enter(struct gate *gate, struct seat *seat, PyObject *task) {
     seat->thread = Py_NewRef(thread);
     seat->task = reference;
     take_role(gate, seat->mode);
-    stand(gate, seat);
+    stand(&gate->standing, seat);
     gate->entered++;
     return 1;
-}
-
-bool gate_may_begin(struct seat *seat) {
-    if (seat->standing || seat->gate->restricted) {
-        return false;
-    }
-    if (seat->ticket != NULL) {
-        if (peek(seat->ticket, s_state) != state_done) {
-            return false;
-        }
-        Py_CLEAR(seat->ticket); /* Of an earlier acquisition. */
-    }
-    return true;
 }
 
 /* Whether nobody who waits has to be served when that hold ends. */
@@ -225,25 +186,15 @@ static bool leaves_all_as_it_is(const struct gate *gate, enum mode mode) {
     return gate->leaving && (gate->until == INFINITY || now() < gate->until);
 }
 
-bool gate_leave(struct seat *seat) {
-    struct gate *gate = seat->gate;
+static bool gate_leave(struct seat *seat) {
+    struct gate *gate = (struct gate *)seat->place;
     if (is_shut(gate) || !leaves_all_as_it_is(gate, seat->mode)) {
         return false;
     }
     leave_role(gate, seat->mode);
-    stand_no_more(gate, seat);
-    Py_CLEAR(seat->thread);
-    Py_CLEAR(seat->task);
+    stand_no_more(&gate->standing, seat);
+    seat_vacate(seat);
     return true;
-}
-
-void gate_forget(struct seat *seat) {
-    if (seat->standing) {
-        stand_no_more(seat->gate, seat);
-    }
-    Py_CLEAR(seat->thread);
-    Py_CLEAR(seat->task);
-    Py_CLEAR(seat->ticket);
 }
 
 /* -- what the engine is told ---------------------------------------------------------------------------------------- */
@@ -301,22 +252,21 @@ static int enlist(PyObject *engine, PyObject *ticket, const struct seat *seat) {
 }
 
 static int absorb_first(struct gate *gate, PyObject *engine) {
-    struct seat *seat = gate->first;
+    struct seat *seat = gate->standing.first;
     PyObject *ticket = ticket_for(seat);
     if (ticket == NULL || enlist(engine, ticket, seat) < 0) {
         Py_XDECREF(ticket);
         return -1;
     }
-    stand_no_more(gate, seat);
+    stand_no_more(&gate->standing, seat);
     Py_XSETREF(seat->ticket, ticket);
-    Py_CLEAR(seat->thread);
-    Py_CLEAR(seat->task);
+    seat_vacate(seat);
     return 0;
 }
 
 /* The collector must not come in between: what it destroys may ask for this very lock. */
 static int absorb(struct gate *gate) {
-    if (gate->first == NULL && gate->entered == 0) {
+    if (gate->standing.first == NULL && gate->entered == 0) {
         return 0;
     }
     PyObject *engine = Py_NewRef(field(monitor_of(gate), MONITOR_ENGINE));
@@ -325,7 +275,7 @@ static int absorb(struct gate *gate) {
     if (!failed) {
         gate->entered = 0;
     }
-    while (!failed && gate->first != NULL) {
+    while (!failed && gate->standing.first != NULL) {
         failed = absorb_first(gate, engine);
     }
     if (collecting) {
@@ -470,14 +420,16 @@ static bool pass_through(struct gate *gate) {
 }
 
 /* Nobody is inside, or it would not stand at the gate: this does not wait. */
-bool gate_absorb(struct seat *seat) { return pass_through(seat->gate); }
+static bool gate_absorb(struct seat *seat) { return pass_through((struct gate *)seat->place); }
+
+static bool gate_is_over(PyObject *ticket) { return peek(ticket, s_state) == state_done; }
 
 bool gate_open(struct gate *gate, bool to_all) {
-    gate->restricted = !to_all;
+    gate->place.restricted = !to_all;
     return pass_through(gate);
 }
 
-void gate_observe(bool anybody) { observed = anybody; }
+static const struct place_kind gate_kind = {gate_enter, gate_leave, gate_absorb, gate_is_over};
 
 /* -- the monitor -------------------------------------------------------------------------------------------------------- */
 
@@ -514,6 +466,8 @@ static PyObject *monitor_new_mutex(PyObject *self, PyObject *Py_UNUSED(none)) {
         return NULL;
     }
     Py_XSETREF(*(PyObject **)((char *)self + lock_offset), capsule);
+    gate->place.kind = &gate_kind;
+    gate->place.standing = &gate->standing;
     gate->lock = lock;
     gate->depth = 0;
     gate->owner = 0;
@@ -534,7 +488,7 @@ static PyObject *monitor_strongest(PyObject *self, PyObject *Py_UNUSED(none)) {
     PyObject *engine = field(self, MONITOR_ENGINE);
     bool writer = is_there(engine, ENGINE_WRITER), upgradable = is_there(engine, ENGINE_UPGRADABLE);
     bool read = count(engine, ENGINE_READERS) > 0;
-    for (struct seat *seat = gate->first; seat != NULL; seat = seat->after) {
+    for (struct seat *seat = gate->standing.first; seat != NULL; seat = seat->after) {
         writer |= seat->mode == WRITE;
         upgradable |= seat->mode == UPGRADABLE;
         read = true;

@@ -15,14 +15,10 @@
 #ifndef RWLOCKS_GATE_H
 #define RWLOCKS_GATE_H
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdbool.h>
-#include <stdint.h>
-
-enum mode { READ = 0, UPGRADABLE = 1, WRITE = 2, MODES = 3 };
+#include "seat.h"
 
 struct gate {
+    struct place place;
     /* The mutex. Its lock is in a capsule, in the slot of the monitor where the pure one keeps its own. */
     PyThread_type_lock lock;
     unsigned long owner;
@@ -34,46 +30,14 @@ struct gate {
     bool sharing;  /* or only where other readers stay, which changes nothing for anybody who waits */
     bool nesting;  /* whether the engine wants to see requests of those who hold something */
     bool counting; /* whether writes of newcomers have to be counted */
-    bool restricted; /* whether some runtimes are excluded, or every task has to yield first; set once */
     bool writer;
     bool upgradable;
     Py_ssize_t readers;
     double until; /* when the first waiter is not young any more; infinite while nobody waits */
     uint64_t generation; /* of the process, by number of forks */
-    /* Those who stand at the gate, in order of acquisition. */
-    struct seat *first;
-    struct seat *last;
+    struct standing standing;
     uint64_t entered; /* since the engine was told */
 };
-
-/* The part of a guard that its lock deals with. */
-struct seat {
-    struct gate *gate; /* lives as long as the guard does, which keeps its core */
-    struct seat *before;
-    struct seat *after;
-    PyObject *thread; /* whose hold it is, while it stands at the gate, */
-    PyObject *task;   /* and in which task: a weak reference, or NULL */
-    PyObject *ticket; /* what the engine knows of it, or NULL */
-    double since;     /* negative: no clock was read */
-    enum mode mode;
-    bool standing;
-};
-
-/* Let the seat stand at the gate if that needs neither policy nor engine: 1, 0 if it does, -1 with an exception set.
- * `task` is a task or NULL. */
-int gate_enter(struct gate *gate, struct seat *seat, PyObject *task);
-
-/* Whether the seat is free for an acquisition that the gate could decide. */
-bool gate_may_begin(struct seat *seat);
-
-/* End the hold of a seat that stands at the gate, if that needs neither policy nor engine. */
-bool gate_leave(struct seat *seat);
-
-/* Make the engine know of a seat that stands at the gate. False with an exception set. */
-bool gate_absorb(struct seat *seat);
-
-/* The seat goes away with its guard; its hold stays. */
-void gate_forget(struct seat *seat);
 
 /* The gate of a monitor, or NULL if that is not a compiled one. */
 struct gate *gate_of(PyObject *monitor);
@@ -88,7 +52,10 @@ PyObject *gate_make_type(PyObject *module, PyObject *monitor);
 int gate_prepare(PyObject *classes, PyObject *ticket_type, PyObject *modes, PyObject *held, PyObject *done,
                  PyObject *arrival);
 
-/* Whether an observer wants to hear of every grant and release. */
-void gate_observe(bool observed);
+/* Whether an observer wants to hear of every grant and release, of whatever lock. */
+extern bool gate_observed;
+
+/* `Mode`, in the order of `enum mode`. */
+extern PyObject *mode_members[MODES];
 
 #endif

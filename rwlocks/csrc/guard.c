@@ -1,11 +1,11 @@
 #include "guard.h"
 
 #include <math.h>
-#include <stddef.h>
-#include <structmember.h>
 
+#include "door.h"
 #include "gate.h"
 #include "owner.h"
+#include "types.h"
 
 #define SPARE 16 /* deallocated guards kept for the next acquisition, of each kind */
 
@@ -21,20 +21,20 @@ static struct kind kinds[MODES];
 static Py_ssize_t seat_offset;                                   /* of the seat in a guard, behind the slots of the pure one */
 static Py_ssize_t lock_offset, core_offset, timeout_offset;      /* slots of a guard */
 static Py_ssize_t weak_offset;
-static Py_ssize_t gate_offset, lock_core_offset;                 /* of a lock's gate; and a slot of a lock */
+static Py_ssize_t place_offset, lock_core_offset;                /* of a lock's gate; and a slot of a lock */
 static PyTypeObject *lock_type;
 static PyObject *in_seconds;
+static PyObject *guard_state_error;
+static const char *const mode_names[MODES] = {"read", "upgradable", "write"};
 static PyObject *s_enter, *s_exit, *s_aenter, *s_aexit, *s_acquire, *s_try_acquire, *s_release;
 static PyObject *entered_type;
 static PyObject *left; /* what leaving an `async with` awaits; it has nothing to say */
-
-static PyObject **at(PyObject *object, Py_ssize_t offset) { return (PyObject **)((char *)object + offset); }
 
 static struct seat *seat_of(PyObject *guard) { return (struct seat *)((char *)guard + seat_offset); }
 
 /* -- life ----------------------------------------------------------------------------------------------------------- */
 
-static PyObject *guard_new_for(PyObject *lock, struct gate *gate, enum mode mode, PyObject *timeout) {
+static PyObject *guard_new_for(PyObject *lock, PyObject *core, struct place *place, enum mode mode, PyObject *timeout) {
     struct kind *kind = &kinds[mode];
     PyObject *guard;
     if (kind->spares != 0) {
@@ -44,23 +44,32 @@ static PyObject *guard_new_for(PyObject *lock, struct gate *gate, enum mode mode
         return NULL;
     }
     *at(guard, lock_offset) = Py_NewRef(lock);
-    *at(guard, core_offset) = Py_NewRef(*at(lock, lock_core_offset));
+    *at(guard, core_offset) = Py_NewRef(core);
     *at(guard, timeout_offset) = Py_NewRef(timeout);
     struct seat *seat = seat_of(guard);
-    seat->gate = gate;
+    seat->place = place;
     seat->mode = mode;
     return guard;
 }
 
 /* The `__init__` of the pure type; its slot would find ours again. */
 static int init_purely(PyTypeObject *pure, PyObject *self, PyObject *arguments, PyObject *keywords) {
-    PyObject *init = PyObject_GetAttrString((PyObject *)pure, "__init__");
-    PyObject *bound = init == NULL ? NULL : PyMethod_New(init, self);
-    PyObject *nothing = bound == NULL ? NULL : PyObject_Call(bound, arguments, keywords);
-    Py_XDECREF(init);
-    Py_XDECREF(bound);
+    PyObject *nothing = call_purely(pure, "__init__", self, arguments, keywords);
     Py_XDECREF(nothing);
     return nothing == NULL ? -1 : 0;
+}
+
+/* Where a guard that Python makes will stand; NULL if its lock is none of those that have a place. */
+static struct place *place_for(PyObject *guard) {
+    PyObject *core = *at(guard, core_offset);
+    struct place *door = door_of(*at(guard, lock_offset), core);
+    if (door != NULL) {
+        return door;
+    }
+    PyObject *monitor = PyObject_GetAttrString(core, "monitor");
+    struct gate *gate = monitor == NULL ? NULL : gate_of(monitor);
+    Py_XDECREF(monitor);
+    return gate == NULL ? NULL : &gate->place;
 }
 
 static int guard_init(PyObject *self, PyObject *arguments, PyObject *keywords) {
@@ -71,19 +80,13 @@ static int guard_init(PyObject *self, PyObject *arguments, PyObject *keywords) {
     if (init_purely(kinds[mode].pure, self, arguments, keywords) < 0) {
         return -1;
     }
-    PyObject *monitor = PyObject_GetAttrString(*at(self, core_offset), "monitor");
-    if (monitor == NULL) {
-        return -1;
-    }
     struct seat *seat = seat_of(self);
-    seat->gate = gate_of(monitor);
+    seat->place = place_for(self);
     seat->mode = mode;
-    Py_DECREF(monitor);
-    if (seat->gate == NULL) {
+    if (seat->place == NULL && !PyErr_Occurred()) {
         PyErr_SetString(PyExc_TypeError, "a compiled guard needs a compiled lock; use lock.read(), lock.write(), ...");
-        return -1;
     }
-    return 0;
+    return seat->place == NULL ? -1 : 0;
 }
 
 static int guard_traverse(PyObject *self, visitproc visit, void *arg) {
@@ -94,11 +97,20 @@ static int guard_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(seat_of(self)->ticket);
     Py_VISIT(seat_of(self)->thread);
     Py_VISIT(seat_of(self)->task);
+    Py_VISIT(seat_of(self)->roster);
+    Py_VISIT(seat_of(self)->context);
     return 0;
 }
 
 static int guard_clear(PyObject *self) {
-    gate_forget(seat_of(self));
+    struct seat *seat = seat_of(self);
+    if (seat->standing) {
+        stand_no_more(seat->place->standing, seat); /* The hold stays. */
+    }
+    seat_vacate(seat);
+    Py_CLEAR(seat->roster);
+    Py_CLEAR(seat->context);
+    Py_CLEAR(seat->ticket);
     Py_CLEAR(*at(self, lock_offset));
     Py_CLEAR(*at(self, core_offset));
     Py_CLEAR(*at(self, timeout_offset));
@@ -150,16 +162,30 @@ static PyObject *purely(PyObject *self, PyObject *name, PyObject *const *argumen
     return result;
 }
 
-/* 1 if the guard has entered, 0 if that is not for the gate to say, -1 with an exception set. */
+/* Whether the guard is free for an acquisition that its place could decide. */
+static bool may_enter(struct seat *seat) {
+    if (seat->standing || seat->place->restricted) {
+        return false;
+    }
+    if (seat->ticket != NULL) {
+        if (!seat->place->kind->is_over(seat->ticket)) {
+            return false;
+        }
+        Py_CLEAR(seat->ticket); /* Of an earlier acquisition. */
+    }
+    return true;
+}
+
+/* 1 if the guard has entered, 0 if that is not for its place to say, -1 with an exception set. */
 static int try_to_enter(struct seat *seat) {
-    if (!gate_may_begin(seat)) {
+    if (!may_enter(seat)) {
         return 0;
     }
     PyObject *task;
     if (owner_task(&task) < 0) {
         return -1;
     }
-    int entered = gate_enter(seat->gate, seat, task);
+    int entered = seat->place->kind->enter(seat->place, seat, task);
     Py_XDECREF(task);
     return entered;
 }
@@ -171,7 +197,7 @@ static PyObject *guard_enter(PyObject *self, PyObject *Py_UNUSED(none)) {
 
 static PyObject *guard_exit(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
     struct seat *seat = seat_of(self);
-    if (seat->standing && gate_leave(seat)) {
+    if (seat->standing && seat->place->kind->leave(seat)) {
         Py_RETURN_NONE;
     }
     return purely(self, s_exit, arguments, count, NULL);
@@ -209,7 +235,7 @@ static PyObject *guard_try_acquire(PyObject *self, PyObject *Py_UNUSED(none)) {
 
 static PyObject *guard_release(PyObject *self, PyObject *Py_UNUSED(none)) {
     struct seat *seat = seat_of(self);
-    if (seat->standing && gate_leave(seat)) {
+    if (seat->standing && seat->place->kind->leave(seat)) {
         Py_RETURN_NONE;
     }
     return purely(self, s_release, NULL, 0, NULL);
@@ -274,7 +300,7 @@ static PyObject *entered_with(PyObject *guard) {
 
 static PyObject *guard_aenter(PyObject *self, PyObject *Py_UNUSED(none)) {
     struct seat *seat = seat_of(self);
-    if (gate_may_begin(seat)) {
+    if (may_enter(seat)) {
         PyObject *task;
         int found = owner_asyncio_task(&task);
         if (found < 0) {
@@ -282,7 +308,7 @@ static PyObject *guard_aenter(PyObject *self, PyObject *Py_UNUSED(none)) {
         }
         /* Without a task of asyncio's it is trio's turn, whose tasks yield first, or an error. */
         PyObject *result = found ? entered_with(self) : NULL;
-        int entered = result == NULL ? (found ? -1 : 0) : gate_enter(seat->gate, seat, task);
+        int entered = result == NULL ? (found ? -1 : 0) : seat->place->kind->enter(seat->place, seat, task);
         Py_XDECREF(task);
         if (entered > 0) {
             return result;
@@ -297,7 +323,7 @@ static PyObject *guard_aenter(PyObject *self, PyObject *Py_UNUSED(none)) {
 
 static PyObject *guard_aexit(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
     struct seat *seat = seat_of(self);
-    if (seat->standing && gate_leave(seat)) {
+    if (seat->standing && seat->place->kind->leave(seat)) {
         return Py_NewRef(left);
     }
     return purely(self, s_aexit, arguments, count, NULL);
@@ -314,7 +340,7 @@ static PyObject *pure_property(PyObject *self, const char *name) {
 
 static PyObject *guard_ticket(PyObject *self, void *Py_UNUSED(closure)) {
     struct seat *seat = seat_of(self);
-    if (seat->standing && !gate_absorb(seat)) {
+    if (seat->standing && !seat->place->kind->absorb(seat)) {
         return NULL;
     }
     return Py_NewRef(seat->ticket == NULL ? Py_None : seat->ticket);
@@ -322,22 +348,31 @@ static PyObject *guard_ticket(PyObject *self, void *Py_UNUSED(closure)) {
 
 static int guard_set_ticket(PyObject *self, PyObject *ticket, void *Py_UNUSED(closure)) {
     struct seat *seat = seat_of(self);
-    if (ticket == NULL || seat->standing) {
-        PyErr_SetString(PyExc_AttributeError, "the ticket of a held guard stays");
+    if (ticket == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "a guard always has a ticket, or None");
+        return -1;
+    }
+    if (seat->standing) { /* Another thread has entered with this guard while Python code was about to. */
+        PyErr_Format(guard_state_error,
+                     "this guard holds the lock already (%s); release it first, or make another guard",
+                     mode_names[seat->mode]);
         return -1;
     }
     Py_XSETREF(seat->ticket, ticket == Py_None ? NULL : Py_NewRef(ticket));
     return 0;
 }
 
+/* Not so at a door: what a guard holds there is for the shared memory to say. */
+static bool stands_at_gate(const struct seat *seat) { return seat->standing && seat->context == NULL; }
+
 /* What a guard says of itself while it stands at the gate; else the pure property, told by its name. */
 static PyObject *guard_held(PyObject *self, void *name) {
-    return seat_of(self)->standing ? Py_NewRef(Py_True) : pure_property(self, name);
+    return stands_at_gate(seat_of(self)) ? Py_NewRef(Py_True) : pure_property(self, name);
 }
 
 static PyObject *guard_mode(PyObject *self, void *name) {
     struct seat *seat = seat_of(self);
-    return seat->standing ? Py_NewRef(kinds[seat->mode].wanted) : pure_property(self, name);
+    return stands_at_gate(seat) ? Py_NewRef(kinds[seat->mode].wanted) : pure_property(self, name);
 }
 
 static PyGetSetDef guard_getset[] = {
@@ -366,9 +401,8 @@ static PyType_Slot guard_slots[] = {
 
 /* -- the lock ------------------------------------------------------------------------------------------------------------- */
 
-static struct gate **gate_at(PyObject *lock) { return (struct gate **)((char *)lock + gate_offset); }
-
-static PyObject *lock_guard(PyObject *self, enum mode mode, PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
+PyObject *guard_for(PyObject *lock, PyObject *core, struct place *place, enum mode mode, PyObject *const *arguments,
+                    Py_ssize_t count, PyObject *names) {
     Py_ssize_t given = count + (names == NULL ? 0 : PyTuple_GET_SIZE(names));
     PyObject *timeout = given == 0 ? Py_None : arguments[0];
     if (given > 1 || (names != NULL && given == 1 && count == 0 &&
@@ -376,21 +410,26 @@ static PyObject *lock_guard(PyObject *self, enum mode mode, PyObject *const *arg
         PyErr_SetString(PyExc_TypeError, "read(), write() and upgradable() take one argument, 'timeout'");
         return NULL;
     }
-    struct gate *gate = *gate_at(self);
-    if (gate == NULL) {
+    if (place == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "this lock was never initialised; call its __init__");
         return NULL;
     }
     if (timeout == Py_None) {
-        return guard_new_for(self, gate, mode, Py_None);
+        return guard_new_for(lock, core, place, mode, Py_None);
     }
     timeout = PyObject_CallOneArg(in_seconds, timeout);
     if (timeout == NULL) {
         return NULL;
     }
-    PyObject *guard = guard_new_for(self, gate, mode, timeout);
+    PyObject *guard = guard_new_for(lock, core, place, mode, timeout);
     Py_DECREF(timeout);
     return guard;
+}
+
+static struct place **place_at(PyObject *lock) { return (struct place **)((char *)lock + place_offset); }
+
+static PyObject *lock_guard(PyObject *self, enum mode mode, PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
+    return guard_for(self, *at(self, lock_core_offset), *place_at(self), mode, arguments, count, names);
 }
 
 static PyObject *lock_read(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
@@ -419,7 +458,7 @@ static int lock_init(PyObject *self, PyObject *arguments, PyObject *keywords) {
     struct gate *gate = gate_of(monitor);
     bool opened = gate != NULL && gate_open(gate, open == Py_True);
     if (opened) {
-        *gate_at(self) = gate;
+        *place_at(self) = &gate->place;
     } else if (gate == NULL) {
         PyErr_SetString(PyExc_TypeError, "a compiled lock needs a compiled monitor");
     }
@@ -443,32 +482,6 @@ static PyType_Slot lock_slots[] = {
 
 /* -- the types -------------------------------------------------------------------------------------------------------------- */
 
-static int slot_offset(PyObject *type, const char *name, Py_ssize_t *offset) {
-    PyObject *slot = PyObject_GetAttrString(type, name);
-    if (slot == NULL) {
-        return -1;
-    }
-    int failed = !Py_IS_TYPE(slot, &PyMemberDescr_Type);
-    if (failed) {
-        PyErr_Format(PyExc_TypeError, "%R.%s is no slot", type, name);
-    } else {
-        *offset = ((PyMemberDescrObject *)slot)->d_member->offset;
-    }
-    Py_DECREF(slot);
-    return -failed;
-}
-
-static PyObject *subclass(PyObject *module, PyObject *pure, const char *name, size_t more, unsigned long flags,
-                          PyType_Slot *slots) {
-    PyType_Spec spec = {
-        .name = name,
-        .basicsize = (int)(((PyTypeObject *)pure)->tp_basicsize + (Py_ssize_t)more),
-        .flags = (unsigned int)(Py_TPFLAGS_DEFAULT | flags),
-        .slots = slots,
-    };
-    return PyType_FromModuleAndSpec(module, &spec, pure);
-}
-
 PyObject *guard_make_types(PyObject *module, PyObject *guards, PyObject *lock) {
     static const char *names[MODES] = {"rwlocks._fastpath.ReadGuard", "rwlocks._fastpath.UpgradableGuard",
                                        "rwlocks._fastpath.WriteGuard"};
@@ -479,7 +492,7 @@ PyObject *guard_make_types(PyObject *module, PyObject *guards, PyObject *lock) {
     }
     seat_offset = ((PyTypeObject *)first)->tp_basicsize;
     weak_offset = ((PyTypeObject *)first)->tp_weaklistoffset;
-    gate_offset = ((PyTypeObject *)lock)->tp_basicsize;
+    place_offset = ((PyTypeObject *)lock)->tp_basicsize;
     PyObject *types = PyTuple_New(MODES + 1);
     if (types == NULL) {
         return NULL;
@@ -499,7 +512,7 @@ PyObject *guard_make_types(PyObject *module, PyObject *guards, PyObject *lock) {
         kinds[mode].type = (PyTypeObject *)Py_NewRef(type);
         PyTuple_SET_ITEM(types, mode, type);
     }
-    lock_type = (PyTypeObject *)subclass(module, lock, "rwlocks._fastpath.RWLock", sizeof(struct gate *), 0, lock_slots);
+    lock_type = (PyTypeObject *)subclass(module, lock, "rwlocks._fastpath.RWLock", sizeof(struct place *), 0, lock_slots);
     if (lock_type == NULL) {
         Py_DECREF(types);
         return NULL;
@@ -513,8 +526,9 @@ PyObject *guard_make_types(PyObject *module, PyObject *guards, PyObject *lock) {
     return types;
 }
 
-int guard_prepare(PyObject *seconds) {
+int guard_prepare(PyObject *seconds, PyObject *state_error) {
     in_seconds = Py_NewRef(seconds);
+    guard_state_error = Py_NewRef(state_error);
     s_enter = PyUnicode_InternFromString("__enter__");
     s_exit = PyUnicode_InternFromString("__exit__");
     s_aenter = PyUnicode_InternFromString("__aenter__");

@@ -1,15 +1,18 @@
-/* The compiled core of `RWLock`: see gate.h for the idea, `rwlocks/_compiled.py` for how it is put in place. */
+/* The compiled core of `RWLock`, and what is compiled in front of that of `ProcessRWLock`: see gate.h and door.h for the idea,
+ * `rwlocks/_compiled.py` and `rwlocks/_process_compiled.py` for how they are put in place. */
+#include "door.h"
 #include "gate.h"
 #include "guard.h"
 #include "owner.h"
 
 static PyObject *install(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"classes", "ticket",  "held",         "done",       "arrival", "modes", "guards",
-                            "lock",    "current", "current_task", "in_seconds", NULL};
+    static char *names[] = {"classes", "ticket",  "held",         "done",       "arrival",           "modes", "guards",
+                            "lock",    "current", "current_task", "in_seconds", "guard_state_error", NULL};
     PyObject *classes, *ticket, *held, *done, *arrival, *modes, *guards, *lock, *current, *current_task, *in_seconds;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!OOOOO!O!OOOO", names, &PyTuple_Type, &classes, &ticket, &held,
+    PyObject *guard_state_error;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!OOOOO!O!OOOOO", names, &PyTuple_Type, &classes, &ticket, &held,
                                      &done, &arrival, &PyTuple_Type, &modes, &PyTuple_Type, &guards, &lock, &current,
-                                     &current_task, &in_seconds)) {
+                                     &current_task, &in_seconds, &guard_state_error)) {
         return NULL;
     }
     if (PyTuple_GET_SIZE(classes) != 4 || PyTuple_GET_SIZE(modes) != MODES || PyTuple_GET_SIZE(guards) != MODES) {
@@ -17,7 +20,8 @@ static PyObject *install(PyObject *module, PyObject *arguments, PyObject *keywor
         return NULL;
     }
     if (owner_prepare(module, current, current_task) < 0 ||
-        gate_prepare(classes, ticket, modes, held, done, arrival) < 0 || guard_prepare(in_seconds) < 0) {
+        gate_prepare(classes, ticket, modes, held, done, arrival) < 0 ||
+        guard_prepare(in_seconds, guard_state_error) < 0) {
         return NULL;
     }
     PyObject *compiled_monitor = gate_make_type(module, PyTuple_GET_ITEM(classes, 0));
@@ -29,17 +33,29 @@ static PyObject *install(PyObject *module, PyObject *arguments, PyObject *keywor
     return Py_BuildValue("(NN)", compiled_monitor, types);
 }
 
+static PyObject *install_door(PyObject *module, PyObject *arguments, PyObject *keywords) {
+    static char *names[] = {"lock", "roster", "ticket", "monitor", "native", "undisputed", NULL};
+    PyObject *lock, *roster, *ticket, *monitor, *native, *undisputed;
+    PyTypeObject *type = &PyType_Type;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!O!O!O!O!O", names, type, &lock, type, &roster, type, &ticket,
+                                     type, &monitor, type, &native, &undisputed)) {
+        return NULL;
+    }
+    return door_make_types(module, lock, roster, ticket, monitor, native, undisputed);
+}
+
 static PyObject *marks(PyObject *Py_UNUSED(module), PyObject *pairs) {
     return owner_marks(pairs) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *observe(PyObject *Py_UNUSED(module), PyObject *anybody) {
-    gate_observe(PyObject_IsTrue(anybody) == 1);
+    gate_observed = PyObject_IsTrue(anybody) == 1;
     Py_RETURN_NONE;
 }
 
 static PyMethodDef methods[] = {
     {"install", (PyCFunction)(void (*)(void))install, METH_VARARGS | METH_KEYWORDS, NULL},
+    {"install_door", (PyCFunction)(void (*)(void))install_door, METH_VARARGS | METH_KEYWORDS, NULL},
     {"marks", marks, METH_O, NULL},
     {"observe", observe, METH_O, NULL},
     {NULL, NULL, 0, NULL},
@@ -67,7 +83,7 @@ static PyModuleDef_Slot slots[] = {
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "rwlocks._fastpath",
-    .m_doc = "The fast path of RWLock.",
+    .m_doc = "The fast paths of RWLock and ProcessRWLock.",
     .m_methods = methods,
     .m_slots = slots,
 };

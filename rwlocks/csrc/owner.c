@@ -183,6 +183,15 @@ int owner_task(PyObject **task) {
     return *task == NULL ? -1 : 1;
 }
 
+PyObject *owner_reference(PyObject *task) {
+    PyObject *reference = PyWeakref_NewRef(task, NULL);
+    /* It has the hash of its task, and remembers it from the first time on. */
+    if (reference != NULL && PyObject_Hash(reference) == -1) {
+        Py_CLEAR(reference);
+    }
+    return reference;
+}
+
 /* -- preparation -------------------------------------------------------------------------------------------------- */
 
 int owner_marks(PyObject *new_marks) {

@@ -15,6 +15,9 @@ int owner_task(PyObject **task);
 /* The same, but of asyncio only: 0 also where a task of another runtime runs. */
 int owner_asyncio_task(PyObject **task);
 
+/* A weak reference to a task: new, or NULL with an exception set. It can be a key also when the task is no more. */
+PyObject *owner_reference(PyObject *task);
+
 /* `current` is the thread-local object of `rwlocks._owners`, `current_task` the function of `rwlocks._runtimes`. */
 int owner_prepare(PyObject *module, PyObject *current, PyObject *current_task);
 

@@ -22,6 +22,7 @@
 
 #include "gate.h"
 #include "os.h"
+#include "undisputed.h"
 
 typedef struct {
     PyObject_HEAD
@@ -196,6 +197,15 @@ static PyObject *context_release(PyObject *self, PyObject *const *args, Py_ssize
         return NULL;
     }
     return answer(rwl_lock_release(context_of(self), RWL_TRY, token));
+}
+
+static bool undisputed_enter(PyObject *self, uint32_t mode, uint64_t *token) {
+    struct rwl_wish wish = {.mode = mode, .owner = this_thread()};
+    return rwl_lock_request(context_of(self), RWL_TRY, &wish, token) == RWL_GRANTED;
+}
+
+static bool undisputed_release(PyObject *self, uint64_t token) {
+    return rwl_lock_release(context_of(self), RWL_TRY, token) == RWL_DONE;
 }
 
 /* -- the rest ------------------------------------------------------------------------------------------------------ */
@@ -722,19 +732,45 @@ static PyMethodDef fast_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static void free_undisputed(PyObject *capsule) {
+    struct rwl_undisputed *undisputed = PyCapsule_GetPointer(capsule, RWL_UNDISPUTED);
+    Py_DECREF(undisputed->context_type);
+    PyMem_Free(undisputed);
+}
+
+static PyObject *new_undisputed(PyObject *type) {
+    struct rwl_undisputed *undisputed = PyMem_Malloc(sizeof *undisputed);
+    if (undisputed == NULL) {
+        return PyErr_NoMemory();
+    }
+    *undisputed = (struct rwl_undisputed){RWL_UNDISPUTED_VERSION, (PyTypeObject *)type, undisputed_enter,
+                                          undisputed_release};
+    PyObject *capsule = PyCapsule_New(undisputed, RWL_UNDISPUTED, free_undisputed);
+    if (capsule == NULL) {
+        PyMem_Free(undisputed);
+        return NULL;
+    }
+    Py_INCREF(type);
+    return capsule;
+}
+
+static int add_owned(PyObject *module, const char *name, PyObject *value) {
+    int added = value == NULL ? -1 : PyModule_AddObjectRef(module, name, value);
+    Py_XDECREF(value);
+    return added;
+}
+
 static int fast_exec(PyObject *module) {
     PyObject *type = PyType_FromModuleAndSpec(module, &context_spec, NULL);
     if (type == NULL) {
         return -1;
     }
-    int added = PyModule_AddObjectRef(module, "Context", type);
-    Py_DECREF(type);
-    if (added != 0) {
+    int added = add_owned(module, "UNDISPUTED", new_undisputed(type));
+    if (add_owned(module, "Context", type) != 0 || added != 0) {
         return -1;
     }
     PyObject *hash = PyLong_FromUnsignedLongLong(rwl_layout_hash());
-    added = hash == NULL ? -1 : PyModule_AddObjectRef(module, "LAYOUT", hash);
-    Py_XDECREF(hash);
+    added = add_owned(module, "LAYOUT", hash);
 #ifdef RWL_PORTABLE
     const char *waiting = "fifo";
 #else
