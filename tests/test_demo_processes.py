@@ -200,7 +200,7 @@ def test_what_a_worker_raises_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> Guard:
         raise ValueError("out of order")
 
-    monkeypatch.setattr(ProcessRWLock, "upgradable", broken)
+    monkeypatch.setattr(type(ProcessRWLock()), "upgradable", broken)
     everybody_wants(2, monkeypatch)
     played = raid(ProcessRWLock, NAMES, 0.2, 7, nothing)
     assert any(each.endswith("got ValueError: out of order") for each in played.violations)
