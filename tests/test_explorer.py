@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pytest
 
+import rwlocks
 from rwlocks import _engine
 from rwlocks.policies import Fifo, PhaseFair, ReaderPreference, WriterPreference
 from rwlocks.testing._explorer import explore
@@ -375,7 +376,7 @@ MUTANTS: Final = {
 
 
 def mutated(mutant: Mutant) -> Callable[[Policy], _engine.Engine]:
-    source = Path(_engine.__file__).read_text(encoding="utf-8")
+    source = Path(rwlocks.__file__).with_name("_engine.py").read_text(encoding="utf-8")
     assert source.count(mutant.original) == 1, "the engine reads differently now; make the mistake anew"
     module: Any = types.ModuleType("rwlocks._mutant")
     exec(compile(source.replace(mutant.original, mutant.mistake), "mutant", "exec"), module.__dict__)
