@@ -149,6 +149,38 @@ async def test_an_upgrade_waits_for_readers_to_leave(cast: Cast) -> None:
     cast.core.release(hold)
 
 
+async def test_an_upgrade_is_told_at_the_bell_of_its_own_wait(cast: Cast) -> None:
+    """That of its hold may be gone by then, and the loop would be taken for a closed one."""
+    writer = cast.holding(WRITE)
+    holds: list[Hold | None] = []
+    async with anyio.create_task_group() as group:
+
+        async def wait_for_the_hold() -> None:
+            holds.append(await acquire(cast.core, UPGRADABLE))
+
+        group.start_soon(wait_for_the_hold)
+        await parked(cast.core, 1)
+        writer.tell("release")
+    (hold,) = holds
+    assert hold is not None
+    reader = cast.holding(READ)
+    upgraded: list[bool] = []
+    async with anyio.create_task_group() as group:
+
+        async def upgrade() -> None:
+            upgraded.append(await cast.core.upgrade_async(hold, timeout=30, backend=running()))
+
+        group.start_soon(upgrade)
+        await parked(cast.core, 1)
+        reader.tell("release")
+        until(lambda: hold.mode is WRITE)
+        cast.core.context.probe(hold.token, True)  # Granted, and not delivered: the loop has not run meanwhile.
+    assert upgraded == [True]
+    assert hold.mode is WRITE
+    cast.core.end_upgrade(hold)
+    cast.core.release(hold)
+
+
 def test_a_closed_loop_holds_up_nobody(cast: Cast) -> None:
     holder = take(cast.core, READ)
     loop = asyncio.new_event_loop()

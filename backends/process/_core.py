@@ -49,6 +49,7 @@ __all__ = ["Look", "ProcessCore"]
 
 _REFUSED, _GRANTED, _WAITS, _CONFLICT, _BUSY, _DONE, _EXPIRED = range(7)
 _CORRUPT, _FULL, _NOT_HELD, _DETACHED = -1, -2, -3, -4
+_NOBODY, _THREAD = -1, 0  # who sleeps until an upgrade is granted; any other number is that of a bell
 _QUIETLY, _TIMED, _CANCELLED = range(3)
 _ENTER_BUSY: Final = -100
 _FOREVER: Final = 2**63 - 1
@@ -288,9 +289,10 @@ class ProcessCore:
         for `acquire`.
         """
         until = _deadline(timeout)
-        if self._ask_upgrade(hold, wait=timeout is None or timeout > 0):
+        may_wait = timeout is None or timeout > 0
+        if self._ask_upgrade(hold, _THREAD if may_wait else _NOBODY):
             return True
-        return (timeout is None or timeout > 0) and self._wait(hold, until, self.withdraw_upgrade, look)
+        return may_wait and self._wait(hold, until, self.withdraw_upgrade, look)
 
     def _wait(self, hold: Hold, until: int, undo: Callable[[Hold], None], look: Look) -> bool:
         context = self._context_of(hold)
@@ -382,12 +384,14 @@ class ProcessCore:
     ) -> bool:
         """As `upgrade`, suspending the task."""
         deadline = inf if timeout is None else backend.clock() + timeout
-        if self._ask_upgrade(hold, wait=timeout is None or timeout > 0):
+        if self._ask_upgrade(hold, _NOBODY):  # without a bell, which costs a file
             return True
         if timeout is not None and timeout <= 0:
             return False
         waiter = backend.new_async_waiter(lambda: self.withdraw_upgrade(hold))
-        with _Listening(self, hold, waiter, backend):
+        with _Listening(self, hold, waiter, backend) as bell:
+            if self._ask_upgrade(hold, bell):
+                return True
             return await self._wait_async(hold, waiter, deadline, backend, self.withdraw_upgrade, look)
 
     async def _wait_async(
@@ -545,12 +549,12 @@ class ProcessCore:
             raise self._error(answer)
         return answer, token[0]
 
-    def _ask_upgrade(self, hold: Hold, *, wait: bool) -> bool:
+    def _ask_upgrade(self, hold: Hold, sleeper: int) -> bool:
         context = self._context_of(hold)
         watch = GateWatch(self.name)
-        answer = context.upgrade(hold.token, wait)
+        answer = context.upgrade(hold.token, sleeper)
         while answer == _BUSY:
-            answer = lib.native_upgrade(context.address, hold.token, wait)
+            answer = lib.native_upgrade(context.address, hold.token, sleeper)
             watch.look(context)
         if answer == _CONFLICT:
             raise UpgradeConflict(

@@ -170,7 +170,7 @@ static void victim_is_upgradable(struct world *world, struct victim *victim) {
 }
 static void victim_upgrades(struct world *world, struct victim *victim) {
     victim_is_upgradable(world, victim);
-    rwl_lock_upgrade(&victim->context, RWL_SLEEP, victim->token, true);
+    rwl_lock_upgrade(&victim->context, RWL_SLEEP, victim->token, 0);
 }
 static void victim_is_idle(struct world *world, struct victim *victim) {
     (void)world;
@@ -196,7 +196,7 @@ static void pending_upgrade_of_a_survivor(struct world *world) {
     survivor_releases(world, 1);
 }
 static void that_upgrades_now(struct world *world) {
-    if (rwl_lock_upgrade(&world->survivors[0], RWL_SLEEP, world->tokens[0], true) != RWL_WAITS) {
+    if (rwl_lock_upgrade(&world->survivors[0], RWL_SLEEP, world->tokens[0], 0) != RWL_WAITS) {
         fail("the survivor should wait for the child");
     }
     survivor_asks(world, 2, RWL_READ);
@@ -232,7 +232,7 @@ static void act_withdraw(struct victim *victim) { rwl_lock_withdraw(&victim->con
 static void act_resume(struct victim *victim) { rwl_lock_resume(&victim->context, RWL_SLEEP, victim->token); }
 static void act_expire(struct victim *victim) { rwl_lock_expire(&victim->context, RWL_SLEEP, victim->token, RWL_TIMED); }
 static void act_downgrade(struct victim *victim) { rwl_lock_downgrade(&victim->context, RWL_SLEEP, victim->token); }
-static void act_upgrade(struct victim *victim) { rwl_lock_upgrade(&victim->context, RWL_SLEEP, victim->token, true); }
+static void act_upgrade(struct victim *victim) { rwl_lock_upgrade(&victim->context, RWL_SLEEP, victim->token, 0); }
 static void act_withdraw_upgrade(struct victim *victim) {
     rwl_lock_withdraw_upgrade(&victim->context, RWL_SLEEP, victim->token, 2);
 }

@@ -46,7 +46,7 @@ static void act(struct rwl_context *context, uint64_t *token) {
         answer = rwl_lock_downgrade(context, RWL_TRY, *token);
         break;
     case 6:
-        answer = rwl_lock_upgrade(context, RWL_TRY, *token, number_below(2));
+        answer = rwl_lock_upgrade(context, RWL_TRY, *token, (int64_t)number_below(2) - 1);
         break;
     case 7:
         answer = rwl_lock_resume(context, RWL_TRY, *token);

@@ -50,7 +50,7 @@ static int wait_for(struct rwl_context *context, uint64_t token, int64_t until) 
 
 static void upgrade(struct rwl_context *context, uint64_t token) {
     int answer;
-    UNTIL_OPEN(answer, rwl_lock_upgrade(context, RWL_SLEEP, token, true));
+    UNTIL_OPEN(answer, rwl_lock_upgrade(context, RWL_SLEEP, token, 0));
     if (answer == RWL_WAITS) {
         answer = wait_for(context, token, rwl_now() + 1000000);
     }

@@ -268,7 +268,7 @@ ON_TOKEN(resume, rwl_lock_resume)
 ON_TOKEN(downgrade, rwl_lock_downgrade)
 ON_TOKEN_AND_NUMBER(expire, rwl_lock_expire, int)
 ON_TOKEN_AND_NUMBER(withdraw, rwl_lock_withdraw, int)
-ON_TOKEN_AND_NUMBER(upgrade, rwl_lock_upgrade, bool)
+ON_TOKEN_AND_NUMBER(upgrade, rwl_lock_upgrade, int64_t)
 ON_TOKEN_AND_NUMBER(withdraw_upgrade, rwl_lock_withdraw_upgrade, int)
 ON_TOKEN_AND_NUMBER(probe, rwl_lock_probe, bool)
 

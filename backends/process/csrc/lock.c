@@ -481,13 +481,15 @@ int rwl_lock_downgrade(struct rwl_context *context, enum rwl_door door, uint64_t
     return leave(&event, context, RWL_DONE);
 }
 
-int rwl_lock_upgrade(struct rwl_context *context, enum rwl_door door, uint64_t token, bool wait) {
+int rwl_lock_upgrade(struct rwl_context *context, enum rwl_door door, uint64_t token, int64_t sleeper) {
     struct rwl_event event;
     uint32_t index;
     int answer = enter_now_at(&event, context, door, token, can_upgrade, &index);
     if (answer != RWL_GRANTED) {
         return answer;
     }
+    bool wait = sleeper >= 0;
+    rwl_at(&event, index)->bell = wait ? (uint32_t)sleeper : 0;
     answer = rwl_upgrade(&event, index, wait);
     if ((answer == RWL_REFUSED || answer == RWL_CONFLICT) && probe_all(&event, false, false)) {
         answer = rwl_upgrade(&event, index, wait);

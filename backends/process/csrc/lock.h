@@ -48,6 +48,8 @@ struct rwl_wish {
 /* How a wait ended, for the statistics. */
 enum { RWL_QUIETLY = 0, RWL_TIMED = 1, RWL_CANCELLED = 2 };
 
+#define RWL_NOBODY (-1)
+
 /* Take a slot and say so. RWL_E_FULL if there is none, RWL_BUSY (call again) if somebody is stopped inside the gate. */
 int rwl_attach(struct rwl_context *context);
 
@@ -66,7 +68,9 @@ int rwl_lock_admits(struct rwl_context *context, enum rwl_door door, uint32_t mo
 int rwl_lock_release(struct rwl_context *context, enum rwl_door door, uint64_t token);
 int rwl_lock_withdraw(struct rwl_context *context, enum rwl_door door, uint64_t token, int how);
 int rwl_lock_downgrade(struct rwl_context *context, enum rwl_door door, uint64_t token);
-int rwl_lock_upgrade(struct rwl_context *context, enum rwl_door door, uint64_t token, bool wait);
+/* `sleeper`: RWL_NOBODY if it must not wait; 0 for a thread, else the bell of the loop whose task waits. It need not be the one
+ * that waited for the hold. */
+int rwl_lock_upgrade(struct rwl_context *context, enum rwl_door door, uint64_t token, int64_t sleeper);
 int rwl_lock_withdraw_upgrade(struct rwl_context *context, enum rwl_door door, uint64_t token, int how);
 
 /* The waiter runs: it learns of its grant, or claims what it was poked for. */

@@ -23,8 +23,8 @@ static inline int native_withdraw(uintptr_t context, uint64_t token, int how) {
 static inline int native_downgrade(uintptr_t context, uint64_t token) {
     return rwl_lock_downgrade(rwl_at_address(context), RWL_SLEEP, token);
 }
-static inline int native_upgrade(uintptr_t context, uint64_t token, bool wait) {
-    return rwl_lock_upgrade(rwl_at_address(context), RWL_SLEEP, token, wait);
+static inline int native_upgrade(uintptr_t context, uint64_t token, int64_t sleeper) {
+    return rwl_lock_upgrade(rwl_at_address(context), RWL_SLEEP, token, sleeper);
 }
 static inline int native_withdraw_upgrade(uintptr_t context, uint64_t token, int how) {
     return rwl_lock_withdraw_upgrade(rwl_at_address(context), RWL_SLEEP, token, how);
