@@ -53,11 +53,6 @@ class RWLock:
 
     monitor_type: ClassVar[type[Monitor]] = Monitor
 
-    if not TYPE_CHECKING:
-
-        def __new__(cls, *_arguments: object, **_options: object) -> RWLock:
-            return object.__new__(cls.implementation or cls)
-
     def __init__(
         self,
         policy: PolicyName | Policy = "fifo",
@@ -82,6 +77,12 @@ class RWLock:
             monitor=self.monitor_type,
         )
         self._views: dict[Mode, View] = {}
+
+    if not TYPE_CHECKING:
+
+        @wraps(__init__, assigned=())  # whose signature is shown to those who ask for that of the class
+        def __new__(cls, *_arguments: object, **_options: object) -> RWLock:
+            return object.__new__(cls.implementation or cls)
 
     @property
     def name(self) -> str | None:

@@ -63,6 +63,7 @@ def table(**rates: list[float]) -> Table:
 # -- all of it runs -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_runs(whole: tuple[str, Path], part: str) -> None:
     assert f"\n({part}: " in whole[0]
@@ -72,6 +73,7 @@ def test_no_part_is_overlooked(module: Callable[[str], Any]) -> None:
     assert list(module("__main__").PARTS) == PARTS
 
 
+@pytest.mark.slow
 def test_nobody_of_ours_is_missing(whole: tuple[str, Path]) -> None:
     (kept,) = whole[1].glob("*.json")
     for each in json.loads(kept.read_text(encoding="utf-8"))["tables"]:
@@ -81,6 +83,7 @@ def test_nobody_of_ours_is_missing(whole: tuple[str, Path]) -> None:
         assert all(each["rounds"]["rwlocks fifo"].values()), each["key"]
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_complete(whole: tuple[str, Path]) -> None:
     (kept,) = whole[1].glob("*.json")
     document = json.loads(kept.read_text(encoding="utf-8"))
@@ -90,6 +93,7 @@ def test_what_is_kept_is_complete(whole: tuple[str, Path]) -> None:
     assert document["tables"][0]["rounds"]["threading.Lock"]["read"][0] > 0
 
 
+@pytest.mark.slow
 def test_the_pictures_are_drawn(whole: tuple[str, Path]) -> None:
     pytest.importorskip("matplotlib", reason="only the extra bench draws")
     pictures = {path.name.rpartition("-")[2]: path.read_text(encoding="utf-8") for path in whole[1].glob("*.svg")}

@@ -42,6 +42,7 @@ def native(lock: Any) -> RWLock:
     return inside
 
 
+@pytest.mark.slow
 class TestWriteHandle(lock_tests.LockTests):  # type: ignore[misc]
     """By CPython's own tests of `threading.Lock`."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import os
 import subprocess
 import sys
@@ -215,3 +216,7 @@ def test_another_interpreter_of_the_process_runs_plain_python() -> None:
         assert failure is None, failure
     finally:
         interpreters.destroy(other)
+
+
+def test_the_signature_of_the_class_is_that_of_its_constructor() -> None:
+    assert list(inspect.signature(RWLock).parameters) == ["policy", "name", "reentrant", "checkpoint", "backend"]

@@ -249,9 +249,9 @@ class Raising(Faithful):
     ("broken", "symptom"),
     [
         (WritersAlone, "somebody wrote while"),
-        (UpgradablesAlone, "were upgradable at once"),
-        (Absent, "all have left, yet the lock counts 1 who hold, 0 who wait"),
-        (Raising, "got ValueError: out of order"),
+        pytest.param(UpgradablesAlone, "were upgradable at once", marks=pytest.mark.slow),
+        pytest.param(Absent, "all have left, yet the lock counts 1 who hold, 0 who wait", marks=pytest.mark.slow),
+        pytest.param(Raising, "got ValueError: out of order", marks=pytest.mark.slow),
     ],
 )
 def test_a_broken_lock_ends_the_demo_with_1(

@@ -368,7 +368,9 @@ NOBODYS: Final = (
 )
 
 
-@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize(
+    "mode", [Mode.WRITE, *(pytest.param(m, marks=pytest.mark.slow) for m in (Mode.READ, Mode.UPGRADABLE))]
+)
 @pytest.mark.parametrize("hold", NOBODYS, ids=lambda hold: hold.__name__)
 @each_policy
 @each_play
