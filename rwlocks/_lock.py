@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, SupportsFloat, final, get_args
 
 from rwlocks import _runtimes, _snapshots
