@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from rwlocks.backends.process._hold import Hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rwlocks._ports import AsyncBackend
 
@@ -201,3 +203,29 @@ def test_a_closed_loop_holds_up_nobody(cast: Cast) -> None:
     cast.core.release(holder)
     until(lambda: waiting(cast.core) == 0)
     kept.clear()
+
+
+def left_in(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+async def test_the_bells_of_the_killed_are_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of locks without a name, which nobody else would ever look for; not what was made just now, or is open."""
+    monkeypatch.setenv("RWLOCKS_DIR", str(tmp_path))
+    tmp_path.chmod(0o700)
+    deserted, young, open_one = (tmp_path / f".anonymous.{number}.0-1-1" for number in (1, 2, 3))
+    for bell in (deserted, young, open_one):
+        os.mkfifo(bell)
+    for bell in (deserted, open_one):
+        os.utime(bell, (0, 0))
+    listening = os.open(open_one, os.O_RDWR | os.O_NONBLOCK)
+    core = ProcessCore.make(config())
+    holder = Cast(core).holding(WRITE)
+    try:
+        assert await acquire(core, READ, 0.05) is None
+    finally:
+        os.close(listening)
+        holder.tell("release")
+        holder.end()
+        core.close()
+    assert left_in(tmp_path) == [young, open_one]

@@ -6,11 +6,15 @@ in the segment, so that a byte too many, too few or too late changes nothing but
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import threading
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
+
+from rwlocks.backends.process._places import NAMELESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
     from rwlocks._ports import AsyncWaiter, WatchingBackend
 
 __all__ = ["Bell", "Bells", "Listener"]
+
+_TIME_TO_OPEN: Final = 60.0
+"""Seconds after which whoever made a bell has it open, or was killed."""
 
 
 @final
@@ -147,3 +154,19 @@ class Bells:
         prefix = Path(f"{self._prefix}{slot:x}-")
         for path in prefix.parent.glob(f"{glob.escape(prefix.name)}*"):
             path.unlink(missing_ok=True)
+        if prefix.name.startswith(NAMELESS):
+            # A lock without a name takes its own with it, so that nobody else would ever look for them.
+            for path in prefix.parent.glob(f"{NAMELESS}*"):
+                if _is_deserted(path):
+                    path.unlink(missing_ok=True)
+
+
+def _is_deserted(path: Path) -> bool:
+    """Whether nobody has that bell open, and whoever made it has had the time to."""
+    try:
+        if time.time() - path.lstat().st_mtime < _TIME_TO_OPEN:
+            return False
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW))
+    except OSError as error:
+        return error.errno == errno.ENXIO
+    return False

@@ -6,10 +6,14 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import Final
 
 from rwlocks._errors import SegmentError
 
-__all__ = ["check_directory", "find", "locks_in", "place", "runtime_directory", "runtime_path", "unsafe"]
+__all__ = ["NAMELESS", "check_directory", "find", "locks_in", "place", "runtime_directory", "runtime_path", "unsafe"]
+
+NAMELESS: Final = ".anonymous."
+"""How the names of those files begin in the runtime directory that a lock without a name needs."""
 
 
 def runtime_path() -> Path:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast, final
 
 from rwlocks._errors import SegmentError, SegmentFull
 from rwlocks.backends.process._doors import fast, lib
-from rwlocks.backends.process._places import find, place, runtime_directory, unsafe
+from rwlocks.backends.process._places import NAMELESS, find, place, runtime_directory, unsafe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -309,7 +309,7 @@ def _bells(fd: int, path: Path | None) -> str:
     if path is not None:
         return str(path.with_name(f".{path.name}.{inode:x}."))
     try:
-        return str(runtime_directory() / f".anonymous.{inode:x}.")
+        return str(runtime_directory() / f"{NAMELESS}{inode:x}.")
     except OSError:
         return ""  # Event loops then look at the clock, and need no bell.
 
