@@ -212,7 +212,6 @@ def left_in(folder: Path) -> list[Path]:
 async def test_the_bells_of_the_killed_are_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of locks without a name, which nobody else would ever look for; not what was made just now, or is open."""
     monkeypatch.setenv("RWLOCKS_DIR", str(tmp_path))
-    tmp_path.chmod(0o700)
     deserted, young, open_one = (tmp_path / f".anonymous.{number}.0-1-1" for number in (1, 2, 3))
     for bell in (deserted, young, open_one):
         os.mkfifo(bell)
