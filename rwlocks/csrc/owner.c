@@ -8,21 +8,24 @@ static PyObject *current;      /* rwlocks._owners.current */
 static PyObject *current_task; /* rwlocks._runtimes.current_task */
 static PyObject *mark_type;
 
-/* Borrowed from the mark that lives among the thread's own objects and takes it away at its end. */
-static _Thread_local PyObject *this_thread;
-
+/* What a thread knows of itself. Lives among the thread's own objects, and ends with it. */
 struct mark {
     PyObject_HEAD
-    PyObject *thread;
+    PyObject *thread; /* its `ThreadIdentity` */
+    PyObject *marks;  /* those of other runtimes, and for each */
+    PyObject *dicts;  /* the attributes that the thread-local object has here: always the same dict in one thread */
 };
+static _Thread_local struct mark *mine; /* borrowed */
 
 static void mark_dealloc(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     struct mark *mark = (struct mark *)self;
-    if (this_thread == mark->thread) {
-        this_thread = NULL;
+    if (mine == mark) {
+        mine = NULL;
     }
     Py_XDECREF(mark->thread);
+    Py_XDECREF(mark->marks);
+    Py_XDECREF(mark->dicts);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -50,12 +53,16 @@ static PyObject *look_up_thread(void) {
         return NULL;
     }
     mark->thread = thread;
+    mark->marks = mark->dicts = NULL;
     int failed = PyObject_SetAttrString(current, "mark", (PyObject *)mark);
+    if (!failed) {
+        mine = mark;
+    }
     Py_DECREF(mark);
-    return failed ? NULL : (this_thread = thread);
+    return failed ? NULL : thread;
 }
 
-PyObject *owner_thread(void) { return this_thread != NULL ? this_thread : look_up_thread(); }
+PyObject *owner_thread(void) { return mine != NULL ? mine->thread : look_up_thread(); }
 
 /* -- tasks -------------------------------------------------------------------------------------------------------- */
 
@@ -138,6 +145,37 @@ int owner_asyncio_task(PyObject **task) {
     return *task != NULL ? 1 : PyErr_Occurred() ? -1 : 0;
 }
 
+/* For each of the marks the attributes of its thread-local object in this thread, borrowed; NULL with an exception set. */
+static PyObject *own_dicts(void) {
+    if (owner_thread() == NULL) {
+        return NULL;
+    }
+    if (mine->marks == marks) {
+        return mine->dicts;
+    }
+    PyObject *these = Py_NewRef(marks); /* Looking may run code, which may load a runtime. */
+    PyObject *dicts = PyTuple_New(PyTuple_GET_SIZE(these));
+    for (Py_ssize_t i = 0; dicts != NULL && i < PyTuple_GET_SIZE(these); i++) {
+        PyObject *own = PyObject_GetAttr(PyTuple_GET_ITEM(PyTuple_GET_ITEM(these, i), 0), dict_name);
+        if (own == NULL || !PyDict_Check(own)) {
+            Py_XDECREF(own);
+            Py_CLEAR(dicts);
+        } else {
+            PyTuple_SET_ITEM(dicts, i, own);
+        }
+    }
+    if (dicts == NULL) {
+        Py_DECREF(these);
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_TypeError, "what a backend calls thread-local has no dict; see MarkingBackend");
+        }
+        return NULL;
+    }
+    Py_XSETREF(mine->marks, these);
+    Py_XSETREF(mine->dicts, dicts);
+    return dicts;
+}
+
 /* Whether a loop of another runtime than asyncio runs on this thread; -1 with an exception set. */
 static int another_may_run(void) {
     if (!trio_is_known) {
@@ -151,14 +189,12 @@ static int another_may_run(void) {
     if (marks == NULL) {
         return 1;
     }
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(marks); i++) {
-        PyObject *pair = PyTuple_GET_ITEM(marks, i);
-        PyObject *own = PyObject_GetAttr(PyTuple_GET_ITEM(pair, 0), dict_name);
-        if (own == NULL) {
-            return -1;
-        }
-        int found = PyDict_Contains(own, PyTuple_GET_ITEM(pair, 1));
-        Py_DECREF(own);
+    PyObject *dicts = own_dicts();
+    if (dicts == NULL) {
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(dicts); i++) {
+        int found = PyDict_Contains(PyTuple_GET_ITEM(dicts, i), PyTuple_GET_ITEM(PyTuple_GET_ITEM(mine->marks, i), 1));
         if (found != 0) {
             return found;
         }
