@@ -12,7 +12,7 @@ import pytest
 import rwlocks
 from rwlocks.cli import COMMANDS, main
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rwlocks.__file__).parents[1])}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rwlocks.__file__).parents[1]), "PYTHONSAFEPATH": "1"}
 
 
 def command_line(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:

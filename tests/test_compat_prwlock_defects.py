@@ -246,7 +246,7 @@ for file in files:
 
 def program(code: str) -> None:
     """Run a program of its own, for what a test's process could not survive."""
-    command = [sys.executable, "-c", code, prwlock.__name__]
+    command = [sys.executable, "-P", "-c", code, prwlock.__name__]
     subprocess.run(command, check=True, timeout=SOON, stderr=subprocess.DEVNULL)
 
 

@@ -188,7 +188,7 @@ class lock_is_kept_from_waiting:  # noqa: N801  read as a clause
 def plain(code: str, **environment: str) -> str:
     """What a program of its own says of why plain Python runs."""
     program = f"{code}\nimport rwlocks\nwith rwlocks.RWLock().read(): print(rwlocks._variant.plain_because)"
-    command = [sys.executable, "-c", program]
+    command = [sys.executable, "-P", "-c", program]
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=True, timeout=60)
     return done.stdout
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rwlocks.__file__).parents[1])}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rwlocks.__file__).parents[1]), "PYTHONSAFEPATH": "1"}
 CREW = recruit(processes=True)
 NAMES = CREW.processes
 

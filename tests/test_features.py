@@ -15,7 +15,7 @@ import rwlocks
 from rwlocks import RWLock, _features, features
 from rwlocks._errors import BackendUnavailable
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rwlocks.__file__).parents[1])}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rwlocks.__file__).parents[1]), "PYTHONSAFEPATH": "1"}
 
 
 def printed(code: str, **environment: str) -> str:

@@ -542,7 +542,7 @@ def scribbled(path: Path, seed: int) -> int:
     core = opened(path, holds=16, processes=8)
     dice = random.Random(seed)
     use(core, dice)
-    subprocess.run([sys.executable, "-c", SCRIBBLED, str(path), str(seed)], check=True)
+    subprocess.run([sys.executable, "-P", "-c", SCRIBBLED, str(path), str(seed)], check=True)
     use(core, dice)
     return 0
 
@@ -565,7 +565,7 @@ def test_random_bytes_give_defined_errors_and_no_hang(path: Path) -> None:
 def test_without_the_native_core_the_remedy_is_named() -> None:
     code = "import rwlocks; rwlocks.RWLock().read().acquire(); import rwlocks.backends.process._core"
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-P", "-c", code],
         env={**os.environ, "RWLOCKS_NO_NATIVE": "1"},
         capture_output=True,
         text=True,

@@ -664,7 +664,9 @@ def test_an_interpreter_may_end_with_the_lock_held(path: Path) -> None:
     program = (
         f"import rwlocks; lock = rwlocks.ProcessRWLock({str(path)!r}); kept = lock.write().acquire(); print('held')"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "error", "-c", program], capture_output=True, text=True, check=True
+    )
     assert (done.stdout, done.stderr) == ("held\n", "")
     with ProcessRWLock(path) as lock, lock.write(timeout=5) as guard:
         assert guard.recovered
@@ -686,4 +688,4 @@ for make in (ProcessRWLock, lambda: ProcessRWLock.unlink("nothing")):
         raise AssertionError
 """
     environment = {**os.environ, "RWLOCKS_NO_NATIVE": "1"}
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    subprocess.run([sys.executable, "-P", "-c", program], env=environment, check=True)

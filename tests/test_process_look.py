@@ -102,7 +102,7 @@ with ProcessRWLock(Path(sys.argv[1])).write():
 
 
 def test_a_pid_of_another_namespace_is_told_from_one_of_ours(path: Path) -> None:
-    command = ["unshare", "--pid", "--fork", sys.executable, "-c", HOLDER, str(path)]
+    command = ["unshare", "--pid", "--fork", sys.executable, "-P", "-c", HOLDER, str(path)]
     environment = {**os.environ, "PYTHONPATH": str(Path(rwlocks.__file__).parents[1])}
     try:
         holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)

@@ -223,7 +223,7 @@ for _ in range(20):
 del closed, dropped
 assert len(os.listdir("/proc/self/fd")) <= len(before), os.listdir("/proc/self/fd")
 """
-    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
+    subprocess.run([sys.executable, "-P", "-W", "ignore", "-c", program], check=True)
 
 
 def test_p16_a_release_knows_its_mode_and_the_lock_its_state(lock: ProcessRWLock) -> None:

@@ -19,7 +19,7 @@ from rwlocks.cli import main
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rwlocks.__file__).parents[1])}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rwlocks.__file__).parents[1]), "PYTHONSAFEPATH": "1"}
 READ, WRITE = Mode.READ, Mode.WRITE
 
 
