@@ -344,7 +344,7 @@ def test_time_out_names_the_lock_that_was_waited_for(asker: Asker, a: RWLock, b:
     assert isinstance(refused, LockTimeout)
     assert refused.lock is b
     assert refused.mode is READ
-    assert refused.waited >= 0.01
+    assert refused.waited > 0.0099  # the times of a loop are floats, whose sums round
     assert [holder.mode for holder in refused.holders] == [WRITE]
     assert b.statistics().timeouts == 1
     busy.release()

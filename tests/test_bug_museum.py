@@ -150,7 +150,7 @@ def test_async_lock_91_a_busy_loop_keeps_its_grant_and_a_late_one_still_gets_it(
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "trio", *later(["anyio", "uvloop"])])
+@pytest.mark.parametrize("loop", ["asyncio", *later(["trio", "anyio", "uvloop"])])
 @pytest.mark.parametrize("count", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_jdk_8386085_many_short_timeouts_leave_no_phantom(loop: str, count: int) -> None:
     """Cleaning a queue up while thousands time out at once went round in circles; 8191483 left dead nodes in it."""

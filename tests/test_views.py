@@ -53,6 +53,7 @@ class _OfACondition(lock_tests.ConditionTests):  # type: ignore[misc]
             self.condtype = threading.Condition
 
 
+@pytest.mark.slow
 class TestLock(lock_tests.LockTests):  # type: ignore[misc]
     locktype = staticmethod(writer)
 
@@ -62,6 +63,7 @@ class TestReentrantLock(lock_tests.LockTests):  # type: ignore[misc]
     locktype = staticmethod(reentrant_writer)
 
 
+@pytest.mark.slow
 class TestCondition(_OfACondition):
     condtype: Any = staticmethod(condition_on)
     given = staticmethod(writer)
