@@ -2,10 +2,9 @@
 
 #include <math.h>
 #include <pthread.h>
-#include <stddef.h>
-#include <structmember.h>
 
 #include "owner.h"
+#include "types.h"
 
 static PyTypeObject *monitor_type; /* the compiled one */
 static Py_ssize_t gate_offset;     /* of the gate in a monitor: it lies behind the slots of the pure one */
@@ -59,23 +58,11 @@ static const struct {
 static Py_ssize_t offsets[FIELDS];
 
 /* Borrowed; never NULL, for whoever fills in an object fills in all of it. */
-static PyObject *field(PyObject *object, enum field field) { return *(PyObject **)((char *)object + offsets[field]); }
+static PyObject *field(PyObject *object, enum field field) { return *at(object, offsets[field]); }
 
 static int find_fields(PyObject *classes) {
     for (int i = 0; i < FIELDS; i++) {
-        PyObject *class = PyTuple_GET_ITEM(classes, fields[i].class);
-        PyObject *slot = PyObject_GetAttrString(class, fields[i].name);
-        if (slot == NULL) {
-            return -1;
-        }
-        bool found = Py_IS_TYPE(slot, &PyMemberDescr_Type);
-        if (found) {
-            offsets[i] = ((PyMemberDescrObject *)slot)->d_member->offset;
-        } else {
-            PyErr_Format(PyExc_TypeError, "%R.%s is no slot", class, fields[i].name);
-        }
-        Py_DECREF(slot);
-        if (!found) {
+        if (slot_offset(PyTuple_GET_ITEM(classes, fields[i].class), fields[i].name, &offsets[i]) < 0) {
             return -1;
         }
     }
@@ -465,7 +452,7 @@ static PyObject *monitor_new_mutex(PyObject *self, PyObject *Py_UNUSED(none)) {
         PyThread_free_lock(lock);
         return NULL;
     }
-    Py_XSETREF(*(PyObject **)((char *)self + lock_offset), capsule);
+    Py_XSETREF(*at(self, lock_offset), capsule);
     gate->place.kind = &gate_kind;
     gate->place.standing = &gate->standing;
     gate->lock = lock;
@@ -533,26 +520,11 @@ static PyType_Slot monitor_slots[] = {
 };
 
 PyObject *gate_make_type(PyObject *module, PyObject *monitor) {
-    PyTypeObject *base = (PyTypeObject *)monitor;
-    PyObject *slot = PyObject_GetAttrString(monitor, "mutex");
-    if (slot == NULL) {
+    if (slot_offset(monitor, "mutex", &lock_offset) < 0) {
         return NULL;
     }
-    if (!Py_IS_TYPE(slot, &PyMemberDescr_Type)) {
-        Py_DECREF(slot);
-        PyErr_SetString(PyExc_TypeError, "the monitor's mutex is in no slot");
-        return NULL;
-    }
-    lock_offset = ((PyMemberDescrObject *)slot)->d_member->offset;
-    Py_DECREF(slot);
-    gate_offset = base->tp_basicsize;
-    PyType_Spec spec = {
-        .name = "rwlocks._fastpath.Monitor",
-        .basicsize = (int)(gate_offset + (Py_ssize_t)sizeof(struct gate)),
-        .flags = Py_TPFLAGS_DEFAULT,
-        .slots = monitor_slots,
-    };
-    PyObject *type = PyType_FromModuleAndSpec(module, &spec, monitor);
+    gate_offset = ((PyTypeObject *)monitor)->tp_basicsize;
+    PyObject *type = subclass(module, monitor, "rwlocks._fastpath.Monitor", sizeof(struct gate), 0, monitor_slots);
     monitor_type = (PyTypeObject *)type;
     return type;
 }
