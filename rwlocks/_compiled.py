@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Final
 from rwlocks import _events, _runtimes, _variant
 from rwlocks._acquire import in_seconds
 from rwlocks._engine import Engine
-from rwlocks._errors import BackendUnavailable, GuardStateError
+from rwlocks._errors import BackendUnavailable
 from rwlocks._guards import ReadGuard, UpgradableGuard, WriteGuard
 from rwlocks._line import Line, Place
 from rwlocks._lock import RWLock
 from rwlocks._monitor import Monitor
 from rwlocks._owners import current
 from rwlocks._ports import MarkingBackend
+from rwlocks._refusals import seat_is_taken
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
 from rwlocks.policies import Order
@@ -49,7 +50,7 @@ _monitor, (*_guards, compiled_lock) = install(
     current=current,
     current_task=_runtimes.current_task,
     in_seconds=in_seconds,
-    guard_state_error=GuardStateError,
+    seat_is_taken=seat_is_taken,
 )
 
 

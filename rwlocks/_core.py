@@ -16,6 +16,7 @@ from rwlocks._errors import DeadlockError, GuardStateError, LockTimeout, NotHeld
 from rwlocks._monitor import Interrupted, Monitor
 from rwlocks._owners import current, has_ended, owner_name
 from rwlocks._ports import AsyncBackend, Backend, SyncBackend
+from rwlocks._refusals import UPGRADE_PENDING
 from rwlocks._steps import Entry, Upgrade
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
@@ -221,7 +222,7 @@ class LockCore:
                 "this hold is nested with others of its owner and cannot be detached; release those first"
             )
         if ticket is self.monitor.engine.upgrading:
-            raise GuardStateError("an upgrade of this guard is being waited for; cancel that first")
+            raise GuardStateError(UPGRADE_PENDING)
         self.monitor.tell(self._disown, ticket)
 
     def _disown(self, ticket: Ticket, now: float) -> Wakes:

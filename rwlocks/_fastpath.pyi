@@ -30,7 +30,7 @@ def install(
     current: object,
     current_task: Callable[[], object | None],
     in_seconds: Callable[[SupportsFloat | None], float | None],
-    guard_state_error: type[GuardStateError],
+    seat_is_taken: Callable[[State, Mode], GuardStateError],
 ) -> tuple[type[Monitor], tuple[type[Guard], type[Guard], type[Guard], type[RWLock]]]: ...
 def install_door(
     *,

@@ -28,6 +28,7 @@ from rwlocks import _events, _fork, _nesting
 from rwlocks._engine import Engine
 from rwlocks._errors import GuardStateError, NotHeldError
 from rwlocks._fork import last as _forks
+from rwlocks._refusals import HOLDS_NOTHING, STILL_WAITING, UPGRADE_PENDING, seat_is_taken
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
 
@@ -196,7 +197,7 @@ class Monitor:
         if wakes or rung or self.deferred:
             self._outside(wakes or [], rung or [])
         if seated is not None:
-            raise _seat_is_taken(seated)
+            raise seat_is_taken(seated.state, seated.mode)
         if _events.observer is not None and entered:
             _events.tell("grant", self.lock(), ticket, ticket.mode)
         return entered
@@ -237,7 +238,7 @@ class Monitor:
         if ticket is None or ticket.state is not HELD:
             raise NotHeldError(_not_held(ticket))
         if ticket is self.engine.upgrading:
-            raise GuardStateError("an upgrade of this guard is being waited for; cancel that first")
+            raise GuardStateError(UPGRADE_PENDING)
         return ticket
 
     def downgrade(self, seat: Seat) -> None:
@@ -254,7 +255,7 @@ class Monitor:
             if ticket.mode is Mode.READ:
                 raise GuardStateError("this guard reads already; there is nothing to downgrade")
             if ticket is self.engine.upgrading:
-                raise GuardStateError("an upgrade of this guard is being waited for; cancel that first")
+                raise GuardStateError(UPGRADE_PENDING)
             if self.inside:
                 self.deferred.append((self.become_reader, ticket))
                 return
@@ -514,15 +515,7 @@ _BUSY: Final = (
 )
 
 
-def _seat_is_taken(ticket: Ticket) -> GuardStateError:
-    if ticket.state is HELD:
-        return GuardStateError(
-            f"this guard holds the lock already ({ticket.mode.value}); release it first, or make another guard"
-        )
-    return GuardStateError("this guard is waiting for the lock already; make another guard")
-
-
 def _not_held(ticket: Ticket | None) -> str:
     if ticket is not None and ticket.state is not DONE:
-        return "this guard is still waiting for the lock; it can be released once it holds it"
-    return "this guard holds nothing: it was released before, or never acquired; release each acquisition once"
+        return STILL_WAITING
+    return HOLDS_NOTHING

@@ -16,6 +16,7 @@ from rwlocks._errors import DeadlockError, GuardStateError, LockTimeout, NotHeld
 from rwlocks._owners import current, has_ended, owner_name
 from rwlocks._process_picture import Elsewhere
 from rwlocks._process_ticket import ProcessTicket
+from rwlocks._refusals import UPGRADE_PENDING
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
 
@@ -238,7 +239,7 @@ class ProcessLockCore:
         """The hold becomes nobody's."""
         ticket = _held_ticket(seat, "detach")
         if ticket.upgrading:
-            raise GuardStateError("an upgrade of this guard is being waited for; cancel that first")
+            raise GuardStateError(UPGRADE_PENDING)
         if not ticket.detached:
             ticket.detached = True
             self.monitor.roster.disown(ticket)

@@ -17,6 +17,7 @@ from rwlocks._errors import GuardStateError, LockClosed, NotHeldError, SegmentEr
 from rwlocks._fork import last as _forks
 from rwlocks._process_picture import Picture
 from rwlocks._process_ticket import roster_of
+from rwlocks._refusals import HOLDS_NOTHING, STILL_WAITING, UPGRADE_PENDING, seat_is_taken
 from rwlocks._ticket import State
 from rwlocks._types import Mode
 
@@ -83,11 +84,11 @@ class ProcessMonitor:
         # about to sit down does not exist.
         key = id(seat), _forks.generation
         if self._sitting.setdefault(key, ticket) is not ticket:
-            raise _seat_is_taken(WAITING, Mode.READ)
+            raise seat_is_taken(WAITING, Mode.READ)
         try:
             seated: ProcessTicket | None = seat.ticket
             if seated is not None and seated.state is not DONE:
-                raise _seat_is_taken(seated.state, seated.mode)
+                raise seat_is_taken(seated.state, seated.mode)
             seat.ticket = ticket
         finally:
             del self._sitting[key]
@@ -96,7 +97,7 @@ class ProcessMonitor:
         """Release what the seat holds. Raises NotHeldError if that is nothing."""
         ticket: ProcessTicket | None = seat.ticket
         if ticket is None:
-            raise NotHeldError(_NOT_HELD)
+            raise NotHeldError(HOLDS_NOTHING)
         observed = None if _events.observer is None else (ticket.mode, ticket.base)
         try:
             self.native.release(ticket)
@@ -117,7 +118,7 @@ class ProcessMonitor:
             raise NotHeldError("this guard holds nothing, so that there is nothing to downgrade; acquire it first")
         before, upgraded = ticket.mode, ticket.base is not None
         if ticket.upgrading:
-            raise GuardStateError(_UPGRADING)
+            raise GuardStateError(UPGRADE_PENDING)
         if before is Mode.READ:
             raise GuardStateError("this guard reads already; there is nothing to downgrade")
         self.native.downgrade(ticket)
@@ -133,10 +134,10 @@ class ProcessMonitor:
                 "process acquires its own"
             )
         if ticket.upgrading:
-            return GuardStateError(_UPGRADING)
+            return GuardStateError(UPGRADE_PENDING)
         if ticket.state is WAITING or ticket.state is State.NEW:
-            return NotHeldError("this guard is still waiting for the lock; it can be released once it holds it")
-        return NotHeldError(_NOT_HELD)
+            return NotHeldError(STILL_WAITING)
+        return NotHeldError(HOLDS_NOTHING)
 
     def _tell_release(self, ticket: ProcessTicket, mode: Mode, base: Mode | None) -> None:
         self.tell("release", ticket, mode)
@@ -215,15 +216,3 @@ class ProcessMonitor:
         except (OSError, RuntimeError) as error:
             return "damaged" if isinstance(error, SegmentError) else "closed"
         return f"{'free' if mode is None else f'held for {mode.value}'}, {waiting} waiting"
-
-
-_NOT_HELD: Final = "this guard holds nothing: it was released before, or never acquired; release each acquisition once"
-_UPGRADING: Final = "an upgrade of this guard is being waited for; cancel that first"
-
-
-def _seat_is_taken(state: State, mode: Mode) -> GuardStateError:
-    if state is State.HELD:
-        return GuardStateError(
-            f"this guard holds the lock already ({mode.value}); release it first, or make another guard"
-        )
-    return GuardStateError("this guard is waiting for the lock already; make another guard")

@@ -51,6 +51,7 @@ RINGS = [
         "_monitor",
         "_nesting",
         "_owners",
+        "_refusals",
         "_runtimes",
         "_snapshots",
         "_stats",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import math
 from typing import TYPE_CHECKING, Final, get_args
 
 import rwlocks
@@ -14,8 +12,10 @@ from rwlocks.cli._bench_contestants import ASYNCIO, PROCESSES, THREADS, choose
 from rwlocks.cli._bench_pairs import COLUMNS as PAIRS
 from rwlocks.cli._bench_pairs import NEIGHBOURS, pair
 from rwlocks.cli._bench_tables import Unfit, fill, lines
+from rwlocks.cli._seconds import seconds
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
 
     from rwlocks.cli._bench_contestants import Contestant
@@ -41,7 +41,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--policy", choices=["all", *get_args(PolicyName)], default="fifo", help="which locks (default: %(default)s)"
     )
     parser.add_argument(
-        "--seconds", type=_seconds, default=SECONDS, help="about how long for one policy (default: %(default)g)"
+        "--seconds",
+        type=seconds("time to measure"),
+        default=SECONDS,
+        help="about how long for one policy (default: %(default)g)",
     )
 
 
@@ -87,13 +90,3 @@ def _part(seconds: float) -> float:
     """Seconds of the shortest measurement, when two contestants are to take so long in all."""
     pairs = len(RUNTIMES) * 2 * sum(PARTS[neighbour] for neighbour in NEIGHBOURS)
     return seconds / (ROUNDS * 2 * (pairs + len(SHARES) * PARTS["contended"]))
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time to measure; give seconds above 0")
-    return seconds

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import math
 import os
 import random
 import sys
@@ -16,8 +14,10 @@ from rwlocks.cli._demo_plain import Plain
 from rwlocks.cli._demo_screen import Screen
 from rwlocks.cli._demo_verdict import judge
 from rwlocks.cli._demo_workload import GRACE, PROCESSES, play, recruit
+from rwlocks.cli._seconds import seconds
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -42,7 +42,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--policy", choices=["all", *POLICIES], default="all", help="one policy (default: all, in turn)"
     )
     parser.add_argument(
-        "--seconds", type=_seconds, default=SECONDS, help="how long, over all policies (default: %(default)g)"
+        "--seconds",
+        type=seconds("time to play"),
+        default=SECONDS,
+        help="how long, over all policies (default: %(default)g)",
     )
     parser.add_argument(
         "--seed", type=int, help="what the workers decide to do (default: random); when, is up to the machine"
@@ -110,13 +113,3 @@ def _view(crew: Crew, stages: Sequence[str], seed: int) -> View:
     if drawable and importlib.util.find_spec("rich") is not None:
         return Screen(crew, stages, seed)
     return Plain(crew, seed)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time to play; give seconds above 0")
-    return seconds

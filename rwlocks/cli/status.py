@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
-import math
 import os
 import sys
 import time
@@ -13,10 +11,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, cast
 
 from rwlocks._errors import BackendUnavailable
+from rwlocks.cli._seconds import seconds
 from rwlocks.cli._status_lines import lines, printable, reason
 from rwlocks.cli._status_survey import document, survey
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Generator
     from io import TextIOWrapper
 
@@ -41,7 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for programs; with --watch one line for each look")
     parser.add_argument("--watch", action="store_true", help="look again and again, until Ctrl-C")
     parser.add_argument(
-        "--interval", type=_seconds, default=1.0, metavar="S", help="seconds between two looks (default: %(default)g)"
+        "--interval",
+        type=seconds("interval"),
+        default=1.0,
+        metavar="S",
+        help="seconds between two looks (default: %(default)g)",
     )
 
 
@@ -118,13 +122,3 @@ def _live() -> Generator[Callable[[Survey], None]]:
 
     with Live(console=Console(highlight=False), auto_refresh=False) as live:
         yield show
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no interval; give seconds above 0")
-    return seconds

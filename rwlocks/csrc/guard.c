@@ -24,8 +24,8 @@ static Py_ssize_t weak_offset;
 static Py_ssize_t place_offset, lock_core_offset;                /* of a lock's gate; and a slot of a lock */
 static PyTypeObject *lock_type;
 static PyObject *in_seconds;
-static PyObject *guard_state_error;
-static const char *const mode_names[MODES] = {"read", "upgradable", "write"};
+static PyObject *seat_is_taken; /* of rwlocks._refusals */
+static PyObject *state_held;
 static PyObject *s_enter, *s_exit, *s_aenter, *s_aexit, *s_acquire, *s_try_acquire, *s_release;
 static PyObject *entered_type;
 static PyObject *left; /* what leaving an `async with` awaits; it has nothing to say */
@@ -353,9 +353,11 @@ static int guard_set_ticket(PyObject *self, PyObject *ticket, void *Py_UNUSED(cl
         return -1;
     }
     if (seat->standing) { /* Another thread has entered with this guard while Python code was about to. */
-        PyErr_Format(guard_state_error,
-                     "this guard holds the lock already (%s); release it first, or make another guard",
-                     mode_names[seat->mode]);
+        PyObject *refusal = PyObject_CallFunctionObjArgs(seat_is_taken, state_held, kinds[seat->mode].wanted, NULL);
+        if (refusal != NULL) {
+            PyErr_SetObject((PyObject *)Py_TYPE(refusal), refusal);
+            Py_DECREF(refusal);
+        }
         return -1;
     }
     Py_XSETREF(seat->ticket, ticket == Py_None ? NULL : Py_NewRef(ticket));
@@ -526,9 +528,10 @@ PyObject *guard_make_types(PyObject *module, PyObject *guards, PyObject *lock) {
     return types;
 }
 
-int guard_prepare(PyObject *seconds, PyObject *state_error) {
+int guard_prepare(PyObject *seconds, PyObject *refusal, PyObject *held) {
     in_seconds = Py_NewRef(seconds);
-    guard_state_error = Py_NewRef(state_error);
+    seat_is_taken = Py_NewRef(refusal);
+    state_held = Py_NewRef(held);
     s_enter = PyUnicode_InternFromString("__enter__");
     s_exit = PyUnicode_InternFromString("__exit__");
     s_aenter = PyUnicode_InternFromString("__aenter__");

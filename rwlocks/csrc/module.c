@@ -7,12 +7,12 @@
 
 static PyObject *install(PyObject *module, PyObject *arguments, PyObject *keywords) {
     static char *names[] = {"classes", "ticket",  "held",         "done",       "arrival",           "modes", "guards",
-                            "lock",    "current", "current_task", "in_seconds", "guard_state_error", NULL};
+                            "lock",    "current", "current_task", "in_seconds", "seat_is_taken", NULL};
     PyObject *classes, *ticket, *held, *done, *arrival, *modes, *guards, *lock, *current, *current_task, *in_seconds;
-    PyObject *guard_state_error;
+    PyObject *seat_is_taken;
     if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!OOOOO!O!OOOOO", names, &PyTuple_Type, &classes, &ticket, &held,
                                      &done, &arrival, &PyTuple_Type, &modes, &PyTuple_Type, &guards, &lock, &current,
-                                     &current_task, &in_seconds, &guard_state_error)) {
+                                     &current_task, &in_seconds, &seat_is_taken)) {
         return NULL;
     }
     if (PyTuple_GET_SIZE(classes) != 4 || PyTuple_GET_SIZE(modes) != MODES || PyTuple_GET_SIZE(guards) != MODES) {
@@ -21,7 +21,7 @@ static PyObject *install(PyObject *module, PyObject *arguments, PyObject *keywor
     }
     if (owner_prepare(module, current, current_task) < 0 ||
         gate_prepare(classes, ticket, modes, held, done, arrival) < 0 ||
-        guard_prepare(in_seconds, guard_state_error) < 0) {
+        guard_prepare(in_seconds, seat_is_taken, held) < 0) {
         return NULL;
     }
     PyObject *compiled_monitor = gate_make_type(module, PyTuple_GET_ITEM(classes, 0));
