@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+import weakref
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias, final
 
 from rwlocks._owners import owner_name
 from rwlocks._types import Mode
@@ -62,8 +62,8 @@ def tell(kind: EventKind, lock: Any, ticket: Ticket, mode: Mode) -> None:
     _hearing.now = True
     try:
         hook(LockEvent(kind, lock, mode, owner_name(ticket)))
-    except BaseException:  # noqa: BLE001  an observer must not change what it observes
-        _report(hook)
+    except BaseException as error:  # noqa: BLE001  an observer must not change what it observes
+        _Failure(hook, error).report()
     finally:
         _hearing.now = False
 
@@ -94,18 +94,36 @@ class _Hearing(threading.local):
 _hearing = _Hearing()
 
 
-class _Unraisable(NamedTuple):
-    """The shape that `sys.unraisablehook` takes."""
-
-    exc_type: type[BaseException]
-    exc_value: BaseException | None
-    exc_traceback: Any
-    err_msg: str | None
-    object: Any
+class _Passing:
+    """Goes at once, and with it calls who waits for that."""
 
 
-def _report(hook: object) -> None:
-    kind, error, traceback = sys.exc_info()
-    if kind is not None:
-        args: Any = _Unraisable(kind, error, traceback, "exception ignored in the observer of rwlocks", hook)
-        sys.unraisablehook(args)
+@final
+class _Failure:
+    """What an observer has raised, raised once more in the callback of a weak reference.
+
+    From there the interpreter takes it to `sys.unraisablehook`. Python code cannot call that hook itself: the default
+    one takes arguments of one type only, which has no name.
+    """
+
+    __slots__ = ("__weakref__", "error", "observer")
+
+    underway: ClassVar[set[weakref.ref[_Passing]]] = set()
+
+    def __init__(self, observer: object, error: BaseException) -> None:
+        self.observer = observer
+        self.error = error
+
+    def report(self) -> None:
+        passing = _Passing()
+        self.underway.add(weakref.ref(passing, self))
+
+    def __call__(self, gone: weakref.ref[_Passing]) -> None:
+        self.underway.discard(gone)
+        try:
+            raise self.error
+        finally:
+            del self  # which the traceback would keep alive, and be kept alive by
+
+    def __repr__(self) -> str:
+        return f"{self.observer!r}, the observer of rwlocks"

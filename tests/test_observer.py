@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -205,7 +206,27 @@ def test_what_the_hook_raises_changes_nothing(kind: type[BaseException], monkeyp
         assert lock.locked() is WRITE
     set_observer(None)
     assert lock.locked() is None
-    assert [(each.exc_type, each.object) for each in reported] == [(kind, hook)] * 2
+    assert [(each.exc_type, each.object.observer) for each in reported] == [(kind, hook)] * 2
+
+
+@pytest.mark.usefixtures("cleared")
+def test_the_interpreter_reports_what_the_hook_raises(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def hook(event: LockEvent) -> None:
+        raise ValueError(event.kind)
+
+    monkeypatch.setattr("sys.unraisablehook", sys.__unraisablehook__)
+    set_observer(hook)
+    with RWLock().write():
+        pass
+    set_observer(None)
+    reported = capsys.readouterr().err
+    assert reported.count(f"Exception ignored in: {hook!r}, the observer of rwlocks\nTraceback") == 2
+    assert [line for line in reported.splitlines() if line.startswith("ValueError")] == [
+        "ValueError: grant",
+        "ValueError: release",
+    ]
 
 
 def test_unset_it_costs_nothing_but_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
