@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from rwlocks import _variant
 
 _variant.choose(__path__)
 
-from rwlocks._all import AcquireAll, acquire_all
 from rwlocks._errors import (
     AbandonedHoldWarning,
     BackendUnavailable,
@@ -23,23 +21,25 @@ from rwlocks._errors import (
     UpgradeConflict,
     WriterDied,
 )
-from rwlocks._events import LockEvent, set_observer
-from rwlocks._features import Features, features
-from rwlocks._graph import Deadlock, DeadlockLink, deadlocks
+from rwlocks._events import set_observer
 from rwlocks._guards import ReadGuard, UpgradableGuard, Upgrade, WriteGuard
 from rwlocks._lock import RWLock
 from rwlocks._ports import AsyncBackend, Backend, SyncBackend
-from rwlocks._protocol import LockView, ReadWriteLock
 from rwlocks._stats import Holder, LockStatistics, Waiter
 from rwlocks._types import Mode
-from rwlocks._views import View
-from rwlocks._watch import Watch
 from rwlocks.policies import Fifo, PhaseFair, Policy, ReaderPreference, WriterPreference
 
 if TYPE_CHECKING:
-    from typing import Any
-
+    from rwlocks._all import AcquireAll, acquire_all
+    from rwlocks._features import Features, features
+    from rwlocks._graph import Deadlock, DeadlockLink, deadlocks
+    from rwlocks._lock_event import LockEvent
     from rwlocks._process import ProcessRWLock
+    from rwlocks._protocol import LockView, ReadWriteLock
+    from rwlocks._views import View
+    from rwlocks._watch import Watch
+
+    __version__: str
 
 __all__ = [
     "AbandonedHoldWarning",
@@ -86,6 +86,18 @@ __all__ = [
     "set_observer",
 ]
 
+# What many programs never ask for is loaded when it is asked for: an import is to cost little.
+_LATE = {
+    "_all": ("AcquireAll", "acquire_all"),
+    "_features": ("Features", "features"),
+    "_graph": ("Deadlock", "DeadlockLink", "deadlocks"),
+    "_lock_event": ("LockEvent",),
+    "_process": ("ProcessRWLock",),
+    "_protocol": ("LockView", "ReadWriteLock"),
+    "_views": ("View",),
+    "_watch": ("Watch",),
+}
+
 try:
     # Importing it makes new locks use it. Without it they are slower, and nothing else; `features` says why.
     from rwlocks import _compiled as _compiled
@@ -93,14 +105,21 @@ except BackendUnavailable:
     pass
 
 
-def __getattr__(name: str) -> Any:
-    if name == "ProcessRWLock":
-        # Found by name, so that programs without processes load nothing of it.
-        lock = import_module("rwlocks._process").ProcessRWLock
-        globals()[name] = lock
-        return lock
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # or every name would seem to be there
 
-        return version("rwlocks")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        for module, names in _LATE.items():
+            if name in names:
+                from importlib import import_module
+
+                value = globals()[name] = getattr(import_module(f"rwlocks.{module}"), name)
+                return value
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("rwlocks")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

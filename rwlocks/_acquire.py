@@ -12,7 +12,7 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, SupportsFloat, TypeAlias
 
-from rwlocks import _events, _graph
+from rwlocks import _contended, _events
 from rwlocks._errors import DeadlockError, GuardStateError, NotHeldError
 from rwlocks._ticket import State
 
@@ -69,13 +69,15 @@ def parking(wait: Wait, ticket: Ticket, waiter: Waiter, timeout: float | None, c
 
 
 def _until_next_look(ticket: Ticket, left: float | None) -> float | None:
-    return min(left or _graph.LOOK_AGAIN, _graph.LOOK_AGAIN) if ticket.joined else left
+    return min(left or _contended.LOOK_AGAIN, _contended.LOOK_AGAIN) if ticket.joined else left
 
 
 def _unless_in_circle(wait: Wait, ticket: Ticket, state: State) -> State:
     """Give way if the request is the one that has closed a circle of waiters, and somebody is to look for that."""
     if state is not State.WAITING or not ticket.joined:
         return state
+    from rwlocks import _graph
+
     refusal = _graph.refusal(wait.monitor, ticket, wait.wanted(ticket))
     if refusal is None:
         return State.WAITING

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from rwlocks._owners import owner_name
 from rwlocks._types import Mode
@@ -12,27 +12,16 @@ from rwlocks._types import Mode
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rwlocks._lock_event import EventKind, LockEvent
     from rwlocks._ticket import Ticket
 
-__all__ = ["EventKind", "LockEvent", "set_observer"]
-
-EventKind: TypeAlias = Literal["wait", "grant", "release", "timeout", "cancel", "repair"]
-
-
-class LockEvent(NamedTuple):
-    """Something that has happened to a lock."""
-
-    kind: EventKind
-    lock: Any
-    """The lock, or None if it is gone already."""
-    mode: Mode
-    owner: str
-    """Name of the task, or of the thread if there is none, that the event is about."""
-
+__all__ = ["set_observer"]
 
 observer: Callable[[LockEvent], object] | None = None
 """The hook; locks test it against None and do nothing else while it is unset."""
 
+# Loaded with the first observer: what the collector destroys tells of events, too, and should import nothing.
+_new_event: type[LockEvent]
 
 when_observed: list[Callable[[bool], object]] = []
 """To be told whether somebody observes: a fast path that reports nothing is then closed."""
@@ -48,7 +37,10 @@ def set_observer(hook: Callable[[LockEvent], object] | None) -> None:
     reported.
     ``None`` unsets it, which costs nothing from then on. For the whole process; the last one set counts.
     """
-    global observer  # noqa: PLW0603  one per process, by contract
+    global observer, _new_event  # noqa: PLW0603  one per process, by contract
+    from rwlocks._lock_event import LockEvent
+
+    _new_event = LockEvent
     observer = hook
     for told in when_observed:
         told(hook is not None)
@@ -61,7 +53,7 @@ def tell(kind: EventKind, lock: Any, ticket: Ticket, mode: Mode) -> None:
         return
     _hearing.now = True
     try:
-        hook(LockEvent(kind, lock, mode, owner_name(ticket)))
+        hook(_new_event(kind, lock, mode, owner_name(ticket)))
     except BaseException as error:  # noqa: BLE001  an observer must not change what it observes
         _Failure(hook, error).report()
     finally:

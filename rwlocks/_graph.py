@@ -25,18 +25,16 @@ queued, and the highest in the circle is the one that gives way.
 Two kinds of circles close without one of these looks. The last wait may be for a lock that is not in the mode
 ``"cycles"``; or, rarely, the order of a queue turns (a writer becomes overdue, an upgrade is granted) while the task
 that comes first lives on a thread that is asleep. For these, everybody who waits in that mode looks again each
-`LOOK_AGAIN` seconds.
+`rwlocks._contended.LOOK_AGAIN` seconds.
 """
 
 from __future__ import annotations
 
-import weakref
 from collections import deque
 from functools import partial
-from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
-from rwlocks import _snapshots
+from rwlocks import _contended, _snapshots
 from rwlocks._deadlock import is_nobodys, obstacles
 from rwlocks._errors import DeadlockError
 from rwlocks._owners import has_ended, owner_name
@@ -50,23 +48,9 @@ if TYPE_CHECKING:
     from rwlocks._monitor import Monitor
     from rwlocks._ticket import Ticket
 
-__all__ = ["LOOK_AGAIN", "Deadlock", "DeadlockLink", "deadlocks", "refusal", "register"]
-
-LOOK_AGAIN: Final = 1.0  # seconds
+__all__ = ["Deadlock", "DeadlockLink", "deadlocks", "refusal"]
 
 WAITING: Final = State.WAITING
-
-numbers: Final = count(1)
-"""In the order in which requests begin to wait, over all locks."""
-
-# A plain set and not a WeakSet, whose iteration fails when another thread adds to it.
-_contended: Final[set[weakref.ref[Monitor]]] = set()
-
-
-def register(monitor: Monitor) -> None:
-    """From now on the lock is looked at. Called under its mutex when somebody first waits for it."""
-    monitor.charted = True
-    _contended.add(weakref.ref(monitor, _contended.discard))
 
 
 # -- what users see ----------------------------------------------------------------------------------------------
@@ -237,7 +221,7 @@ class _Chart:
         self._sleeping: dict[int, list[_Request]] = {}
         self._holds: list[tuple[object, Ticket]] = []
         self._threads_of_tasks: set[int] = set()
-        for reference in _contended.copy():
+        for reference in _contended.monitors.copy():
             monitor = reference()
             # Read without the mutex: somebody who waits for good has been counted before.
             if monitor is not None and monitor.engine.contended:

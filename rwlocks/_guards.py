@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import enum
 import warnings
-from typing import TYPE_CHECKING, Any, ClassVar, Final, SupportsFloat, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, SupportsFloat, final
 
 from rwlocks._acquire import in_seconds
-from rwlocks._decorate import decorate
 from rwlocks._errors import AbandonedHoldWarning, GuardStateError, NotHeldError
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
@@ -18,13 +17,13 @@ from rwlocks._types import Mode
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from types import TracebackType
-    from typing import Self
+    from typing import Self, TypeVar
 
     from rwlocks._core import LockCore
 
-__all__ = ["Guard", "ReadGuard", "UpgradableGuard", "Upgrade", "WriteGuard"]
+    F = TypeVar("F", bound=Callable[..., Any])
 
-F = TypeVar("F", bound="Callable[..., Any]")
+__all__ = ["Guard", "ReadGuard", "UpgradableGuard", "Upgrade", "WriteGuard"]
 
 
 class _Default(enum.Enum):
@@ -158,6 +157,8 @@ class Guard:
 
         A generator holds from its first step until it is exhausted or closed.
         """
+        from rwlocks._decorate import decorate
+
         return decorate(function, lambda: type(self)(self._lock, self._core, self._timeout))
 
     def _seconds(self, timeout: SupportsFloat | _Default | None) -> float | None:

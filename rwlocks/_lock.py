@@ -5,20 +5,20 @@ from __future__ import annotations
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, SupportsFloat, final, get_args
 
-from rwlocks import _runtimes, _snapshots
+from rwlocks import _runtimes
 from rwlocks._arguments import deadlocks_preset, one_of
 from rwlocks._core import LockCore
 from rwlocks._guards import ReadGuard, UpgradableGuard, WriteGuard
 from rwlocks._monitor import Monitor
 from rwlocks._ticket import Ticket
 from rwlocks._types import BackendName, Checkpoint, Deadlocks, Mode, PolicyName
-from rwlocks._views import View
-from rwlocks._watch import Watch
 from rwlocks.policies import Policy, policy_named
 
 if TYPE_CHECKING:
     from rwlocks._ports import Backend
     from rwlocks._stats import Holder, LockStatistics
+    from rwlocks._views import View
+    from rwlocks._watch import Watch
 
 __all__ = ["RWLock"]
 
@@ -147,8 +147,13 @@ class RWLock:
         return self._view(Mode.WRITE)
 
     def _view(self, mode: Mode) -> View:
-        # Two threads may look first: a view releases only what was acquired through it, so that there must be one.
-        return self._views.get(mode) or self._views.setdefault(mode, View(self, self._core, mode))
+        view = self._views.get(mode)
+        if view is None:
+            from rwlocks._views import View
+
+            # Two threads may look first: a view releases only what was acquired through it, so that there must be one.
+            view = self._views.setdefault(mode, View(self, self._core, mode))
+        return view
 
     # -- looking -----------------------------------------------------------------------------------------------
 
@@ -158,6 +163,8 @@ class RWLock:
 
     def statistics(self) -> LockStatistics:
         """One consistent snapshot: who holds, who waits, and totals. A grant shows before its waiter has woken."""
+        from rwlocks import _snapshots
+
         monitor = self._core.monitor
         return monitor.look(lambda now: _snapshots.statistics(monitor, now))
 
@@ -167,6 +174,8 @@ class RWLock:
 
     def watch(self, mode: Mode) -> Watch:
         """To be told when that mode can be had: a context manager, sync and async. See `Watch`."""
+        from rwlocks._watch import Watch
+
         return Watch(self._core, mode)
 
     def forget(self, holder: Holder) -> None:

@@ -11,7 +11,7 @@ import weakref
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
-from rwlocks import _deadlock, _events, _graph, _runtimes, _snapshots
+from rwlocks import _contended, _deadlock, _events, _runtimes, _snapshots
 from rwlocks._errors import DeadlockError, GuardStateError, LockTimeout, NotHeldError, UpgradeConflict, WriterDied
 from rwlocks._owners import current, has_ended, owner_name
 from rwlocks._process_picture import Elsewhere
@@ -417,7 +417,7 @@ class _Wait:
         self._begun = self._told = False
         self._look_again = 0.0
         ticket.waiter = Elsewhere()
-        ticket.joined = next(_graph.numbers) if core.monitor.deadlocks == "cycles" else 0
+        ticket.joined = next(_contended.numbers) if core.monitor.deadlocks == "cycles" else 0
         self._mended = core.monitor.native.mended()
 
     def look(self) -> Exception | None:
@@ -425,7 +425,7 @@ class _Wait:
         first, self._begun = not self._begun, True
         monitor: Any = self._core.monitor
         if not monitor.charted:
-            _graph.register(monitor)
+            _contended.register(monitor)
         refusal = self._core.why_give_up(self.ticket, first=first) or self._circle()
         if first and refusal is None:
             self._told = _events.observer is not None
@@ -437,7 +437,9 @@ class _Wait:
         now = monotonic()
         if not self.ticket.joined or now < self._look_again:
             return None
-        self._look_again = now + _graph.LOOK_AGAIN
+        self._look_again = now + _contended.LOOK_AGAIN
+        from rwlocks import _graph
+
         monitor: Any = self._core.monitor
         return _graph.refusal(monitor, self.ticket.twin, self._mode)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import weakref
     from collections.abc import Callable
 
+    from rwlocks._lock_event import EventKind
     from rwlocks._process_ticket import ProcessTicket
     from rwlocks._stats import LockStatistics
     from rwlocks._types import Deadlocks
@@ -144,7 +145,7 @@ class ProcessMonitor:
         if base is not None:
             self.tell("release", ticket, base)
 
-    def tell(self, kind: _events.EventKind, ticket: ProcessTicket, mode: Mode) -> None:
+    def tell(self, kind: EventKind, ticket: ProcessTicket, mode: Mode) -> None:
         """Pass an event on to the observer, if there is one."""
         if _events.observer is not None:
             _events.tell(kind, self.lock(), ticket.twin, mode)

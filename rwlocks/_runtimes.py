@@ -6,7 +6,6 @@ and never imported for its own sake: a program of threads pays for no event loop
 
 from __future__ import annotations
 
-import importlib
 from sys import modules
 from typing import TYPE_CHECKING, Final
 
@@ -156,8 +155,10 @@ def _notice_runtimes() -> None:
 
 def _load(name: str) -> Backend:
     if name in _BUILT_IN:
+        from importlib import import_module
+
         try:
-            module = importlib.import_module(_BUILT_IN[name])
+            module = import_module(_BUILT_IN[name])
         except ImportError as error:
             raise BackendUnavailable(
                 f"the backend {name!r} needs {error.name!r}, which is not installed; run 'pip install {error.name}'"

@@ -1,10 +1,9 @@
 """Snapshots of a lock: frozen, consistent, safe to keep."""
 
-from __future__ import annotations
-
+# Annotations are values here: of a string, a named tuple would make a reference, which takes a compiler to import.
 from typing import Any, NamedTuple
 
-from rwlocks._types import Mode  # noqa: TC001  named tuples are often inspected for the types of their fields
+from rwlocks._types import Mode
 
 __all__ = ["Holder", "LockStatistics", "Waiter"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol, final
 
-from rwlocks import _deadlock, _events, _graph, _nesting
+from rwlocks import _contended, _deadlock, _events, _nesting
 from rwlocks._errors import GuardStateError, NotHeldError
 from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
@@ -69,9 +69,9 @@ class _Bookkeeping:
     def _contend(self, ticket: Ticket, now: float) -> None:
         monitor = self.monitor
         if not monitor.charted:
-            _graph.register(monitor)
+            _contended.register(monitor)
         if monitor.deadlocks == "cycles":
-            ticket.joined = next(_graph.numbers)
+            ticket.joined = next(_contended.numbers)
         monitor.totals.contended += 1
         if monitor.engine.contended == 1:
             monitor.observed_since = now

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def _obstacle() -> str | None:
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return "compiled code relies on the interpreter's lock; run with PYTHON_GIL=1"
     try:
-        import_module("rwlocks._fastpath")
+        __import__("rwlocks._fastpath")
     except ImportError as error:
         return f"the compiled code cannot be loaded here ({error}); {_REMEDY}"
     return None

@@ -29,6 +29,7 @@ from rwlocks import (
     RWLock,
     UpgradableGuard,
     WriteGuard,
+    _contended,
     _graph,
     acquire_all,
     deadlocks,
@@ -569,7 +570,7 @@ def test_a_task_that_would_block_its_loop_for_ever_is_refused() -> None:
 
 
 def test_a_circle_closed_at_a_lock_of_another_mode_is_noticed_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_graph, "LOOK_AGAIN", 0.002)
+    monkeypatch.setattr(_contended, "LOOK_AGAIN", 0.002)
     a, b = locks(2)
     a.deadlocks = "cycles"
     held = [a.write(), b.write()]
@@ -694,7 +695,7 @@ def test_a_lock_that_is_gone_is_not_looked_at() -> None:
         cast.start("waiter", partial(pass_through, lock))
         wait_until_parked(lock, 1)
         monitor = weakref.ref(lock._core.monitor)
-        assert monitor in _graph._contended
+        assert monitor in _contended.monitors
         lock_is_gone = weakref.ref(lock)
         with pytest.raises(LockTimeout):
             lock.read(0.0).acquire()
@@ -702,7 +703,7 @@ def test_a_lock_that_is_gone_is_not_looked_at() -> None:
     gc.collect()
     assert lock_is_gone() is None
     assert monitor() is None
-    assert all(each() is not None for each in _graph._contended)
+    assert all(each() is not None for each in _contended.monitors)
 
 
 def test_the_environment_sets_the_mode(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,11 +43,13 @@ RINGS = [
     {
         "_acquire",
         "_arguments",
+        "_contended",
         "_core",
         "_deadlock",
         "_events",
         "_fork",
         "_graph",
+        "_lock_event",
         "_monitor",
         "_nesting",
         "_owners",
@@ -110,6 +112,8 @@ IMPURE = {
 
 TYPE_CHECKING_TESTS = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 HEAVY = ["anyio", "asyncio", "cffi", "dataclasses", "inspect", "trio"]
+# What few programs use. It is loaded when they do: see the end of `rwlocks/__init__.py`.
+LATE = ["_all", "_decorate", "_features", "_graph", "_lock_event", "_process", "_protocol", "_views", "_watch"]
 
 
 class Import(NamedTuple):
@@ -295,7 +299,7 @@ def test_the_reader_of_imports_sees(statement: str, loaded: list[str], tmp_path:
 
 # Run without site-packages' start-up files, which may load anything before we look.
 LOADS = """
-import sys
+import builtins, sys
 
 *places, heavy = sys.argv[1:]
 sys.path[:0] = places
@@ -303,25 +307,42 @@ heavy = set(heavy.split())
 assert not heavy & set(sys.modules), "an interpreter that loads them by itself"
 
 
+def tell(what):
+    chain, frame = [what], sys._getframe(2)
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith("<"):
+            chain.append(f"{frame.f_globals['__name__']}:{frame.f_lineno}")
+        frame = frame.f_back
+    print(" <- ".join(chain))
+
+
 class Watch:
     def find_spec(self, name, path=None, target=None):
         if name in heavy:
-            chain, frame = [name], sys._getframe(1)
-            while frame is not None:
-                if not frame.f_code.co_filename.startswith("<"):
-                    chain.append(f"{frame.f_globals['__name__']}:{frame.f_lineno}")
-                frame = frame.f_back
-            print(" <- ".join(chain))
+            tell(name)
+
+
+def compile(source, *more, **options):
+    if isinstance(source, str):  # no module, for want of its bytecode
+        tell("compile")
+    return compiler(source, *more, **options)
 
 
 sys.meta_path.insert(0, Watch())
+import typing, enum, threading  # which every program has, and may do as they like
+compiler, builtins.compile = builtins.compile, compile
 import rwlocks
 """
 
 
 def heavy_imports(*places: Path) -> str:
-    """The heavy modules that ``import rwlocks`` asks for, each with who asked."""
-    command = [sys.executable, "-I", "-S", "-c", LOADS, *map(str, places), " ".join(HEAVY)]
+    """What ``import rwlocks`` should do without: heavy modules, with who asked for each, and the compiler.
+
+    The first annotation that is compiled, because a type variable or a named tuple has it as a string, takes longer
+    than the import of ten modules.
+    """
+    heavy = [*HEAVY, *(f"rwlocks.{late}" for late in LATE)]
+    command = [sys.executable, "-I", "-S", "-c", LOADS, *map(str, places), " ".join(heavy)]
     child = subprocess.run(command, capture_output=True, text=True, check=False)
     assert child.returncode == 0, child.stderr
     return child.stdout
@@ -342,3 +363,10 @@ def test_the_watch_for_heavy_imports_names_who_asked(tmp_path: Path) -> None:
     (package / "_new.py").write_text("\nimport dataclasses\n", encoding="utf-8")
     first, *_ = heavy_imports(tmp_path).splitlines()
     assert first == "dataclasses <- rwlocks._new:2 <- rwlocks:1"
+
+
+def test_the_watch_for_compiled_annotations_names_who_wrote_them(tmp_path: Path) -> None:
+    package = tmp_path / "rwlocks"
+    package.mkdir()
+    (package / "__init__.py").write_text("import typing\n\ntyping.TypeVar('T', bound='int')\n", encoding="utf-8")
+    assert re.fullmatch(r"compile <- (typing:\d+ <- )+rwlocks:3\n", heavy_imports(tmp_path))

@@ -22,7 +22,7 @@ from rwlocks.testing import wait_until_parked
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rwlocks._events import EventKind
+    from rwlocks._lock_event import EventKind
     from rwlocks._types import PolicyName
 
 READ, UPGRADABLE, WRITE = Mode
