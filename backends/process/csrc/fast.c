@@ -406,13 +406,13 @@ static PyObject *context_gate(PyObject *self, PyObject *unused) {
 }
 
 static PyObject *config_dict(const struct rwl_config *config) {
-    return Py_BuildValue("{s:I,s:I,s:I,s:I,s:I,s:I,s:K,s:K,s:K,s:y#}", "max_processes", config->max_processes,
+    return Py_BuildValue("{s:I,s:I,s:I,s:I,s:I,s:I,s:K,s:K,s:K,s:N}", "max_processes", config->max_processes,
                          "max_holds", config->max_holds, "on_writer_death", config->on_writer_death, "creator_uid",
                          config->creator_uid, "after_write", config->policy.after_write, "while_reading",
                          config->policy.while_reading, "max_batch", (unsigned long long)config->policy.max_batch,
                          "max_consecutive_writers", (unsigned long long)config->policy.max_consecutive_writers,
                          "max_writer_wait", (unsigned long long)config->policy.max_writer_wait, "instance",
-                         (const char *)config->instance, (Py_ssize_t)sizeof config->instance);
+                         PyBytes_FromStringAndSize((const char *)config->instance, sizeof config->instance));
 }
 
 /* What the header says, as it was checked: a dict of plain values. */
