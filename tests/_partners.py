@@ -17,12 +17,12 @@ from rwlocks import Mode, ProcessRWLock
 
 if TYPE_CHECKING:
     import multiprocessing.connection
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from multiprocessing.process import BaseProcess
 
     from rwlocks import ReadGuard, UpgradableGuard, Upgrade, WriteGuard
 
-__all__ = ["METHODS", "Partner", "ask", "in_child", "partners"]
+__all__ = ["METHODS", "Partner", "ask", "in_child", "lock", "partners"]
 
 METHODS = ["fork", "spawn", "forkserver"]
 
@@ -185,6 +185,13 @@ class Partners:
     def end(self) -> None:
         for partner in self._all:
             partner.end()
+
+
+@pytest.fixture
+def lock() -> Iterator[ProcessRWLock]:
+    """One without a name, closed at the end."""
+    with ProcessRWLock() as lock:
+        yield lock
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rwlocks.policies import Policy
 
-__all__ = ["Library", "Twins"]
+__all__ = ["Library", "Sleeper", "Twins"]
 
 NIL = 2**32 - 1
 NO_BOUND = 2**64 - 1

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from _programs import ENVIRONMENT
 
 import rwlocks
 from rwlocks.cli import COMMANDS, main
-
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rwlocks.__file__).parents[1]), "PYTHONSAFEPATH": "1"}
 
 
 def command_line(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:

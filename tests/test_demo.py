@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
+from _programs import ENVIRONMENT, shown_on_a_terminal
 
 import rwlocks
 from rwlocks import Mode, ReadGuard, RWLock, UpgradableGuard, WriteGuard
@@ -35,7 +34,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threade
 
 POLICIES: tuple[PolicyName, ...] = get_args(PolicyName)
 CREW = recruit()
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rwlocks.__file__).parents[1]), "PYTHONSAFEPATH": "1"}
 
 
 @pytest.fixture
@@ -394,19 +392,7 @@ def test_ctrl_c_ends_it_with_a_word() -> None:
 )
 def test_a_terminal_gets_what_it_can_show(environment: dict[str, str], drawn: bool) -> None:
     command = [sys.executable, "-W", "error", "-m", "rwlocks", "demo", "--seconds", "0.8"]
-    here, there = os.openpty()
-    environment = {**ENVIRONMENT, **environment, "COLUMNS": "80", "LINES": "24"}
-    with subprocess.Popen(command, stdout=there, stderr=there, env=environment) as process:
-        os.close(there)
-        output = b""
-        try:
-            while block := os.read(here, 65536):
-                output += block
-        except OSError:
-            pass  # how a pseudo terminal says that its other side was closed
-    os.close(here)
-    shown = output.decode()
-    assert process.returncode == 0, shown
+    shown = shown_on_a_terminal(command, {**ENVIRONMENT, **environment, "COLUMNS": "80", "LINES": "24"})
     assert "no violations" in shown
     assert ("who holds the lock, who waits" in shown) is drawn
     assert ("█" in shown) is drawn

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from _processes import FORK  # skips where there are no process locks
+from _programs import ENVIRONMENT, shown_on_a_terminal
 
-import rwlocks
 from rwlocks import ProcessRWLock, WriteGuard
 from rwlocks._guards import Guard
 from rwlocks.cli import _demo_raid, _demo_victim
@@ -28,10 +26,10 @@ from rwlocks.cli._demo_workload import Crew, Glimpse, recruit
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.process import BaseProcess
+    from pathlib import Path
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rwlocks.__file__).parents[1]), "PYTHONSAFEPATH": "1"}
 CREW = recruit(processes=True)
 NAMES = CREW.processes
 
@@ -281,19 +279,8 @@ def test_an_epitaph_says_how_the_others_went_on() -> None:
 
 def test_it_shows_who_is_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", "rwlocks", "demo", "--policy", "phase-fair", "--seconds", "1.8"]
-    here, there = os.openpty()
     environment = ENVIRONMENT | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8", "COLUMNS": "100", "LINES": "30"}
-    with subprocess.Popen(command, stdout=there, stderr=there, env=environment, cwd=tmp_path) as process:
-        os.close(there)
-        output = b""
-        try:
-            while block := os.read(here, 65536):
-                output += block
-        except OSError:
-            pass  # how a pseudo terminal says that its other side was closed
-    os.close(here)
-    shown = output.decode()
-    assert process.returncode == 0, shown
+    shown = shown_on_a_terminal(command, environment, folder=tmp_path)
     assert "process 6" in shown
     assert "✗" in shown
     assert re.search(r"\d+ killed: ", shown)

@@ -7,6 +7,7 @@ import random
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from _twins import Sleeper
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_golden_traces import MODES, POLICIES, SITUATIONS, Trace
@@ -161,17 +162,6 @@ def test_a_withdrawn_waiter_might_as_well_not_have_asked(policy: Policy, later: 
 
 
 # -- single points -------------------------------------------------------------------------------------------------
-
-
-class Sleeper:
-    def __init__(self) -> None:
-        self.gone = False
-
-    def lost(self) -> bool:
-        return self.gone
-
-    def wake(self) -> bool:
-        return not self.gone
 
 
 def asking(mode: Mode, patience: float = 0.0) -> Ticket:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from _programs import ENVIRONMENT
 
-import rwlocks
 from rwlocks import RWLock, _features, features
 from rwlocks._errors import BackendUnavailable
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rwlocks.__file__).parents[1]), "PYTHONSAFEPATH": "1"}
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def printed(code: str, **environment: str) -> str:

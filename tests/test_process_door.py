@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _partners import ask, in_child, partners
+from _partners import ask, in_child, lock, partners
 
 from rwlocks import (
     AbandonedHoldWarning,
@@ -31,21 +31,15 @@ from rwlocks import (
 from rwlocks.testing import wait_until_parked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from _partners import Partners
 
-__all__ = ["partners"]
+__all__ = ["lock", "partners"]
 
 READ, UPGRADABLE, WRITE = Mode.READ, Mode.UPGRADABLE, Mode.WRITE
 MODES = [READ, UPGRADABLE, WRITE]
-
-
-@pytest.fixture
-def lock() -> Iterator[ProcessRWLock]:
-    with ProcessRWLock() as lock:
-        yield lock
 
 
 @pytest.fixture

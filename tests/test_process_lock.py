@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _partners import METHODS, ask, in_child, partners
+from _partners import METHODS, ask, in_child, lock, partners
 from _processes import until
 
 from rwlocks import (
@@ -45,23 +45,17 @@ from rwlocks import (
 from rwlocks.testing import wait_until_parked, wait_until_spent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
 
     from _partners import Partners
 
     from rwlocks import Policy
 
-__all__ = ["partners"]
+__all__ = ["lock", "partners"]
 
 READ, UPGRADABLE, WRITE = Mode.READ, Mode.UPGRADABLE, Mode.WRITE
 ALL = [READ, UPGRADABLE, WRITE]
-
-
-@pytest.fixture
-def lock() -> Iterator[ProcessRWLock]:
-    with ProcessRWLock() as lock:
-        yield lock
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, get_args
 
 import pytest
-from _partners import ask, partners
+from _partners import ask, lock, partners
 from _processes import RECOVERY, until
 
 from rwlocks import DeadlockError, GuardStateError, LockEvent, Mode, ProcessRWLock, WriterDied, set_observer
@@ -21,16 +21,10 @@ if TYPE_CHECKING:
 
     from _partners import Partners
 
-__all__ = ["partners"]
+__all__ = ["lock", "partners"]
 
 READ, UPGRADABLE, WRITE = Mode.READ, Mode.UPGRADABLE, Mode.WRITE
 ALL = [READ, UPGRADABLE, WRITE]
-
-
-@pytest.fixture
-def lock() -> Iterator[ProcessRWLock]:
-    with ProcessRWLock() as lock:
-        yield lock
 
 
 @pytest.fixture

@@ -12,29 +12,22 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from _partners import METHODS, in_child, partners
+from _partners import METHODS, in_child, lock, partners
 from _processes import RECOVERY
 
 from rwlocks import DeadlockError, LockTimeout, Mode, NotHeldError, ProcessRWLock
 from rwlocks.testing import wait_until_parked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from _partners import Partners
 
     from rwlocks._types import PolicyName
 
-__all__ = ["partners"]
+__all__ = ["lock", "partners"]
 
 READ, WRITE = Mode.READ, Mode.WRITE
-
-
-@pytest.fixture
-def lock() -> Iterator[ProcessRWLock]:
-    with ProcessRWLock() as lock:
-        yield lock
 
 
 @pytest.mark.parametrize("timeout", [-0.25, -0.999999, -5, 0, 1e-12])

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from _processes import Cast, ProcessCore, config, until, waiting
+from _programs import ENVIRONMENT
 
-import rwlocks
 from rwlocks import Mode, ProcessRWLock
 from rwlocks.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rwlocks.__file__).parents[1]), "PYTHONSAFEPATH": "1"}
 READ, WRITE = Mode.READ, Mode.WRITE
 
 

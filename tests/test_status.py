@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from _processes import FORK, Cast, ProcessCore, config, take, until, waiting
+from _programs import ENVIRONMENT, drained
 
-import rwlocks
 from rwlocks import Mode, ProcessRWLock
 from rwlocks.cli import main
 from rwlocks.cli._status_lines import duration, lines, printable
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Event
 
 READ, UPGRADABLE, WRITE = Mode.READ, Mode.UPGRADABLE, Mode.WRITE
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(rwlocks.__file__).parents[1]), "PYTHONSAFEPATH": "1"}
 
 
 @pytest.fixture
@@ -239,11 +238,7 @@ def test_watching_draws_where_it_can(cast: Cast, directory: Path, term: str, dra
         while output.count(f"pid {writer.pid}".encode()) < 3:
             output += os.read(here, 65536)
         watch.send_signal(signal.SIGINT)
-        try:
-            while os.read(here, 65536):
-                pass
-        except OSError:
-            pass  # how a pseudo terminal says that its other side was closed
+        drained(here)
     os.close(here)
     assert watch.returncode == 0
     assert (b"\033[" in output) is drawn
