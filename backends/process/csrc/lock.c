@@ -156,14 +156,19 @@ static int enter_at(struct rwl_event *event, struct rwl_context *context, enum r
     return *index != RWL_NIL && fits(context, *index) ? RWL_GRANTED : leave(event, context, RWL_E_NOT_HELD);
 }
 
-/* The same, and what time it is. */
-static int enter_now_at(struct rwl_event *event, struct rwl_context *context, enum rwl_door door, uint64_t token,
-                        bool (*fits)(struct rwl_context *, uint32_t), uint32_t *index) {
-    int answer = enter_at(event, context, door, token, fits, index);
-    if (answer == RWL_GRANTED) {
-        event->now = rwl_now();
+/* One event at the record of a token, with what time it is; `act` gives the answer. `number` is for `act` alone. */
+static int at(struct rwl_context *context, enum rwl_door door, uint64_t token,
+              bool (*fits)(struct rwl_context *, uint32_t),
+              int (*act)(struct rwl_event *event, struct rwl_context *context, uint32_t index, int64_t number),
+              int64_t number) {
+    struct rwl_event event;
+    uint32_t index;
+    int answer = enter_at(&event, context, door, token, fits, &index);
+    if (answer != RWL_GRANTED) {
+        return answer;
     }
-    return answer;
+    event.now = rwl_now();
+    return leave(&event, context, act(&event, context, index, number));
 }
 
 /* -- the dead ----------------------------------------------------------------------------------------------------- */
@@ -458,63 +463,54 @@ int rwl_lock_count(struct rwl_context *context, enum rwl_door door, int how) {
     return leave(&event, context, RWL_DONE);
 }
 
+static int withdraw(struct rwl_event *event, struct rwl_context *context, uint32_t index, int64_t how) {
+    rwl_withdraw(event, index);
+    count_end(context, (int)how);
+    return RWL_DONE;
+}
+
 int rwl_lock_withdraw(struct rwl_context *context, enum rwl_door door, uint64_t token, int how) {
-    struct rwl_event event;
-    uint32_t index;
-    int answer = enter_now_at(&event, context, door, token, is_any, &index);
-    if (answer != RWL_GRANTED) {
-        return answer;
-    }
-    rwl_withdraw(&event, index);
-    count_end(context, how);
-    return leave(&event, context, RWL_DONE);
+    return at(context, door, token, is_any, withdraw, how);
+}
+
+static int downgrade(struct rwl_event *event, struct rwl_context *context, uint32_t index, int64_t unused) {
+    (void)context;
+    (void)unused;
+    rwl_downgrade(event, index);
+    return RWL_DONE;
 }
 
 int rwl_lock_downgrade(struct rwl_context *context, enum rwl_door door, uint64_t token) {
-    struct rwl_event event;
-    uint32_t index;
-    int answer = enter_now_at(&event, context, door, token, can_downgrade, &index);
-    if (answer != RWL_GRANTED) {
-        return answer;
+    return at(context, door, token, can_downgrade, downgrade, 0);
+}
+
+static int upgrade(struct rwl_event *event, struct rwl_context *context, uint32_t index, int64_t sleeper) {
+    (void)context;
+    bool wait = sleeper >= 0;
+    rwl_at(event, index)->bell = wait ? (uint32_t)sleeper : 0;
+    int answer = rwl_upgrade(event, index, wait);
+    if ((answer == RWL_REFUSED || answer == RWL_CONFLICT) && probe_all(event, false, false)) {
+        answer = rwl_upgrade(event, index, wait);
     }
-    rwl_downgrade(&event, index);
-    return leave(&event, context, RWL_DONE);
+    return answer;
 }
 
 int rwl_lock_upgrade(struct rwl_context *context, enum rwl_door door, uint64_t token, int64_t sleeper) {
-    struct rwl_event event;
-    uint32_t index;
-    int answer = enter_now_at(&event, context, door, token, can_upgrade, &index);
-    if (answer != RWL_GRANTED) {
-        return answer;
-    }
-    bool wait = sleeper >= 0;
-    rwl_at(&event, index)->bell = wait ? (uint32_t)sleeper : 0;
-    answer = rwl_upgrade(&event, index, wait);
-    if ((answer == RWL_REFUSED || answer == RWL_CONFLICT) && probe_all(&event, false, false)) {
-        answer = rwl_upgrade(&event, index, wait);
-    }
-    return leave(&event, context, answer);
+    return at(context, door, token, can_upgrade, upgrade, sleeper);
+}
+
+static int withdraw_upgrade(struct rwl_event *event, struct rwl_context *context, uint32_t index, int64_t how) {
+    rwl_withdraw_upgrade(event, index);
+    count_end(context, (int)how);
+    return RWL_DONE;
 }
 
 int rwl_lock_withdraw_upgrade(struct rwl_context *context, enum rwl_door door, uint64_t token, int how) {
-    struct rwl_event event;
-    uint32_t index;
-    int answer = enter_now_at(&event, context, door, token, holds, &index);
-    if (answer != RWL_GRANTED) {
-        return answer;
-    }
-    rwl_withdraw_upgrade(&event, index);
-    count_end(context, how);
-    return leave(&event, context, RWL_DONE);
+    return at(context, door, token, holds, withdraw_upgrade, how);
 }
 
 /* Without the gate, for the word of an own record is changed by others in one way only: from waiting to held. */
-static int look(struct rwl_context *context, uint64_t token) {
-    uint32_t index = find(context, token);
-    if (index == RWL_NIL) {
-        return RWL_E_NOT_HELD;
-    }
+static int look_at(struct rwl_context *context, uint32_t index) {
     struct rwl_record *record = &context->view.records[index];
     uint32_t word = atomic_load_explicit(&record->word, memory_order_acquire);
     if (rwl_word_state(word) == RWL_HELD && !(word & RWL_WORD_PENDING)) {
@@ -524,59 +520,55 @@ static int look(struct rwl_context *context, uint64_t token) {
     return word & RWL_WORD_POKED ? RWL_REFUSED : RWL_WAITS;
 }
 
+static int look(struct rwl_context *context, uint64_t token) {
+    uint32_t index = find(context, token);
+    return index == RWL_NIL ? RWL_E_NOT_HELD : look_at(context, index);
+}
+
+static int claim(struct rwl_event *event, struct rwl_context *context, uint32_t index, int64_t unused) {
+    (void)unused;
+    rwl_claim(event, index);
+    int seen = look_at(context, index);
+    return seen == RWL_REFUSED ? RWL_WAITS : seen;
+}
+
 int rwl_lock_resume(struct rwl_context *context, enum rwl_door door, uint64_t token) {
-    struct rwl_event event;
     if (atomic_load_explicit(&context->attached, memory_order_acquire) != 1) {
         return RWL_E_DETACHED;
     }
     int seen = look(context, token);
-    if (seen != RWL_REFUSED) {
-        return seen;
+    return seen == RWL_REFUSED ? at(context, door, token, is_any, claim, 0) : seen;
+}
+
+static int expire(struct rwl_event *event, struct rwl_context *context, uint32_t index, int64_t how) {
+    rwl_claim(event, index);
+    if (look_at(context, index) == RWL_GRANTED) {
+        return RWL_GRANTED;
     }
-    uint32_t index;
-    int answer = enter_now_at(&event, context, door, token, is_any, &index);
-    if (answer != RWL_GRANTED) {
-        return answer;
+    if (holds(context, index)) {
+        rwl_withdraw_upgrade(event, index);
+    } else {
+        rwl_withdraw(event, index);
     }
-    rwl_claim(&event, index);
-    seen = look(context, token);
-    return leave(&event, context, seen == RWL_REFUSED ? RWL_WAITS : seen);
+    count_end(context, (int)how);
+    return RWL_EXPIRED;
 }
 
 int rwl_lock_expire(struct rwl_context *context, enum rwl_door door, uint64_t token, int how) {
-    struct rwl_event event;
-    uint32_t index;
-    int answer = enter_now_at(&event, context, door, token, is_any, &index);
-    if (answer != RWL_GRANTED) {
-        return answer;
+    return at(context, door, token, is_any, expire, how);
+}
+
+static int look_around(struct rwl_event *event, struct rwl_context *context, uint32_t index, int64_t thorough) {
+    if (thorough && !mend(event, context)) {
+        return RWL_E_CORRUPT;
     }
-    rwl_claim(&event, index);
-    answer = look(context, token);
-    if (answer != RWL_GRANTED) {
-        if (holds(context, index)) {
-            rwl_withdraw_upgrade(&event, index);
-        } else {
-            rwl_withdraw(&event, index);
-        }
-        count_end(context, how);
-        answer = RWL_EXPIRED;
-    }
-    return leave(&event, context, answer);
+    probe(event, index, thorough);
+    rwl_look(event);
+    return RWL_DONE;
 }
 
 int rwl_lock_probe(struct rwl_context *context, enum rwl_door door, uint64_t token, bool thorough) {
-    struct rwl_event event;
-    uint32_t index;
-    int answer = enter_now_at(&event, context, door, token, is_any, &index);
-    if (answer != RWL_GRANTED) {
-        return answer;
-    }
-    if (thorough && !mend(&event, context)) {
-        return leave(&event, context, RWL_E_CORRUPT);
-    }
-    probe(&event, index, thorough);
-    rwl_look(&event);
-    return leave(&event, context, RWL_DONE);
+    return at(context, door, token, is_any, look_around, thorough);
 }
 
 int rwl_lock_wait(struct rwl_context *context, uint64_t token, int64_t until, bool thorough) {
