@@ -6,19 +6,17 @@ An order that fails answers with its exception, which therefore has to come thro
 from __future__ import annotations
 
 import os
-import signal
 import traceback
 from typing import TYPE_CHECKING, Any, final
 
 import pytest
-from _processes import FORK, until
+from _processes import FORK, Servant, until
 
 from rwlocks import Mode, ProcessRWLock
 
 if TYPE_CHECKING:
     import multiprocessing.connection
     from collections.abc import Callable, Iterator
-    from multiprocessing.process import BaseProcess
 
     from rwlocks import ReadGuard, UpgradableGuard, Upgrade, WriteGuard
 
@@ -114,27 +112,12 @@ def _serve(lock: ProcessRWLock, orders: multiprocessing.connection.Connection) -
 
 
 @final
-class Partner:
+class Partner(Servant):
     """Another process with the lock, and one guard of it."""
 
     def __init__(self, lock: ProcessRWLock, context: Any = FORK) -> None:
         self.lock = lock
-        self._pipe, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_serve, args=(lock, theirs), daemon=True)
-        self.process.start()
-        theirs.close()
-
-    @property
-    def pid(self) -> int:
-        assert self.process.pid is not None
-        return self.process.pid
-
-    def tell(self, order: str, *arguments: object) -> None:
-        self._pipe.send((order, *arguments))
-
-    def answer(self, seconds: float = 30) -> Any:
-        assert self._pipe.poll(seconds), "no answer"
-        return self._pipe.recv()
+        super().__init__(_serve, lock, context)
 
     def do(self, order: str, *arguments: object) -> Any:
         """What came of it. Raises what it raised there."""
@@ -151,19 +134,13 @@ class Partner:
         until(lambda: len(self.lock.statistics().waiters) > before)
 
     def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+        super().kill()
         self.process.join()
 
     def end_normally(self) -> None:
         self.tell("end")
         self.process.join()
         assert self.process.exitcode == 0
-
-    def end(self) -> None:
-        self._pipe.close()
-        self.process.kill()
-        self.process.join()
-        self.process.close()
 
 
 @final

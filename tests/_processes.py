@@ -38,6 +38,7 @@ __all__ = [
     "Actor",
     "Cast",
     "ProcessCore",
+    "Servant",
     "config",
     "take",
     "try_take",
@@ -112,42 +113,26 @@ def obey(core: ProcessCore, orders: multiprocessing.connection.Connection) -> No
         orders.send(answer)
 
 
-@final
-class Actor:
-    """Another process with one guard of the lock."""
+class Servant:
+    """Another process, which takes orders from a pipe and answers them."""
 
-    def __init__(self, core: ProcessCore, context: Any = FORK) -> None:
+    def __init__(self, serve: Callable[..., None], lock: object, context: Any) -> None:
         self._pipe, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=obey, args=(core, theirs), daemon=True)
+        self.process: BaseProcess = context.Process(target=serve, args=(lock, theirs), daemon=True)
         self.process.start()
         theirs.close()
-
-    def tell(self, *order: object) -> None:
-        self._pipe.send(order)
-
-    def ask(self, mode: Mode, patience: float = 0, timeout: float | None = 60) -> None:
-        self.tell("acquire", mode, patience, timeout)
-
-    def done(self, seconds: float = 30) -> Any:
-        assert self._pipe.poll(seconds), "no answer"
-        return self._pipe.recv()
-
-    def answered(self) -> bool:
-        answered: bool = self._pipe.poll(0)
-        return answered
-
-    def do(self, *order: object) -> Any:
-        self.tell(*order)
-        return self.done()
 
     @property
     def pid(self) -> int:
         assert self.process.pid is not None
         return self.process.pid
 
-    def interrupt(self) -> None:
-        """Ctrl-C."""
-        os.kill(self.pid, signal.SIGINT)
+    def tell(self, *order: object) -> None:
+        self._pipe.send(order)
+
+    def answer(self, seconds: float = 30) -> Any:
+        assert self._pipe.poll(seconds), "no answer"
+        return self._pipe.recv()
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
@@ -157,6 +142,33 @@ class Actor:
         self.process.kill()
         self.process.join()
         self.process.close()
+
+
+@final
+class Actor(Servant):
+    """Another process with one guard of the lock."""
+
+    def __init__(self, core: ProcessCore, context: Any = FORK) -> None:
+        super().__init__(obey, core, context)
+
+    def ask(self, mode: Mode, patience: float = 0, timeout: float | None = 60) -> None:
+        self.tell("acquire", mode, patience, timeout)
+
+    def done(self, seconds: float = 30) -> Any:
+        """What came of the last order."""
+        return self.answer(seconds)
+
+    def answered(self) -> bool:
+        answered: bool = self._pipe.poll(0)
+        return answered
+
+    def do(self, *order: object) -> Any:
+        self.tell(*order)
+        return self.done()
+
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        os.kill(self.pid, signal.SIGINT)
 
 
 @final

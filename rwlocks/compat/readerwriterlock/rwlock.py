@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from _thread import TIMEOUT_MAX
-from math import isnan
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol, TypeAlias, final, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, final, runtime_checkable
 
-from rwlocks import Mode, NotHeldError, ReadGuard, RWLock, WriteGuard
+from rwlocks import Mode, NotHeldError
 from rwlocks.compat._anybody import acquire
+from rwlocks.compat.readerwriterlock._shared import Handle, Lock, check_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
-
-    from rwlocks import Policy
-    from rwlocks._types import PolicyName
 
 __all__ = [
     "RELEASE_ERR_CLS",
@@ -32,8 +26,6 @@ __all__ = [
     "RWLockable",
     "RWLockableD",
 ]
-
-Guard: TypeAlias = ReadGuard | WriteGuard
 
 RELEASE_ERR_CLS: Final = RuntimeError
 """What releasing a free handle raises: a `NotHeldError`, which is one."""
@@ -111,15 +103,7 @@ class RWLockableD(Protocol):
         ...
 
 
-class _Handle:
-    """One side of a lock, for whoever has this object: a guard for each of its holds."""
-
-    _mode: ClassVar[Mode]
-
-    def __init__(self, lock: Lock) -> None:
-        self._lock = lock
-        self._guards: list[Guard] = []
-
+class _Handle(Handle):
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         if timeout == -1:
             return self._acquire(None) if blocking else self._acquire(0)
@@ -144,9 +128,6 @@ class _Handle:
         if not self._lock.release_last(self._guards):
             raise NotHeldError(RELEASE_ERR_MSG)
 
-    def locked(self) -> bool:
-        return any(guard.held for guard in self._guards)
-
     def __enter__(self) -> bool:
         return self.acquire()
 
@@ -167,9 +148,6 @@ class _Handle:
         while self._lock.release_last(self._guards):  # And so the standard library, in a forked child.
             pass
 
-    def __repr__(self) -> str:
-        return described(self, self._mode)
-
 
 @final
 class _Reader(_Handle):
@@ -184,108 +162,9 @@ class _Writer(_Handle):
 class _WriterD(_Writer):
     def downgrade(self) -> _Reader:
         reader = _Reader(self._lock)
-        if not pass_on_as_reader(self._guards, reader._guards):
+        if not self._pass_on(reader):
             raise NotHeldError(RELEASE_ERR_MSG)
         return reader
-
-
-# -- what handles of both kinds need -----------------------------------------------------------------------------------
-
-
-def check_timeout(timeout: float) -> float:
-    """Seconds, 0 or more. Raises ValueError for others."""
-    if isnan(timeout) or timeout < 0:
-        raise ValueError("timeout value must be a non-negative number")
-    return timeout
-
-
-def pass_on_as_reader(writer: list[Guard], reader: list[Guard]) -> bool:
-    """Downgrade the guard of one handle, which becomes another's; False if it holds nothing."""
-    for guard in writer:
-        if isinstance(guard, WriteGuard) and guard.held:
-            guard.downgrade()
-            # In this order, so that an interruption in between leaves it in reach of both; only one can release it.
-            reader.append(guard)
-            writer.remove(guard)
-            return True
-    return False
-
-
-class _Described(Protocol):
-    _lock: Lock
-
-    def locked(self) -> bool: ...
-
-
-def described(handle: _Described, mode: Mode) -> str:
-    """What a handle shows of itself, in the form of `threading.Lock`."""
-    state = "locked" if handle.locked() else "unlocked"
-    return f"<{state} {mode.value} handle object of {handle._lock!r} at {id(handle):#x}>"
-
-
-class Lock:
-    """What the six classes have in common, here and for coroutines."""
-
-    _policy: ClassVar[PolicyName]
-
-    def __init__(
-        self,
-        lock_factory: Callable[[], object] | None = threading.Lock,
-        time_source: Callable[[], float] = time.perf_counter,
-        *,
-        policy: PolicyName | Policy | None = None,
-    ) -> None:
-        self._lock = RWLock(self._policy if policy is None else policy)
-        # A hold outlives its handle, as with the original, and a guard must not be lost while it holds.
-        self._held: dict[Guard, None] = {}
-
-    @property
-    def native(self) -> RWLock:
-        """The lock underneath, for all that this one cannot do."""
-        return self._lock
-
-    def new_guard(self, mode: Mode, timeout: float | None = None) -> Guard:
-        """For an acquisition; internal."""
-        return self._lock.read(timeout) if mode is Mode.READ else self._lock.write(timeout)
-
-    def keep(self, guards: list[Guard], guard: Guard) -> None:
-        """It holds, for the handle of those guards; internal."""
-        self._held[guard] = None
-        guards.append(guard)
-
-    def forget(self, guards: list[Guard], guard: Guard) -> None:
-        """Something has interrupted an acquisition, at whatever point: give back what it may have got; internal."""
-        if guard in guards:
-            guards.remove(guard)
-        if guard.held:
-            guard.release()
-        self._held.pop(guard, None)
-
-    def release_last(self, guards: list[Guard]) -> bool:
-        """Release the last guard of a handle that holds; False if there is none; internal."""
-        while guards:
-            try:
-                # Popped and not looked at, so that two threads do not release the same one.
-                guard = guards.pop()
-            except IndexError:
-                return False
-            try:
-                guard.release()
-            except NotHeldError:
-                continue  # It ended without its handle: forgotten, or left behind by a fork.
-            finally:
-                self._held.pop(guard, None)
-            return True
-        return False
-
-    def __del__(self) -> None:
-        # Nobody can want the lock any more.
-        for guard in vars(self).pop("_held", ()):
-            if guard.held:
-                guard.release()
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} on {self._lock!r}>"
 
 
 class _Lock(Lock):

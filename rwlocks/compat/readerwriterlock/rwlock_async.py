@@ -5,21 +5,14 @@ Everything but ``locked()`` is a coroutine here, as it is there: making a handle
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol, final, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, final, runtime_checkable
 
 from rwlocks import Mode, NotHeldError
 from rwlocks.compat._anybody import acquire_async
-from rwlocks.compat.readerwriterlock.rwlock import (
-    Lock,
-    check_timeout,
-    described,
-    pass_on_as_reader,
-)
+from rwlocks.compat.readerwriterlock._shared import Handle, Lock, check_timeout
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from rwlocks.compat.readerwriterlock.rwlock import Guard
 
 __all__ = [
     "RELEASE_ERR_CLS",
@@ -111,15 +104,7 @@ class RWLockableD(Protocol):
         ...
 
 
-class _Handle:
-    """One side of a lock, for whoever has this object: a guard for each of its holds."""
-
-    _mode: ClassVar[Mode]
-
-    def __init__(self, lock: Lock) -> None:
-        self._lock = lock
-        self._guards: list[Guard] = []
-
+class _Handle(Handle):
     async def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         seconds = None if timeout == -1 or not blocking else check_timeout(timeout)
         guard = self._lock.new_guard(self._mode, seconds)
@@ -136,9 +121,6 @@ class _Handle:
         if not self._lock.release_last(self._guards):
             raise NotHeldError(RELEASE_ERR_MSG)
 
-    def locked(self) -> bool:
-        return any(guard.held for guard in self._guards)
-
     async def __aenter__(self) -> bool:
         return await self.acquire()
 
@@ -150,9 +132,6 @@ class _Handle:
     ) -> bool | None:
         await self.release()
         return None
-
-    def __repr__(self) -> str:
-        return described(self, self._mode)
 
 
 @final
@@ -168,7 +147,7 @@ class _Writer(_Handle):
 class _WriterD(_Writer):
     async def downgrade(self) -> _Reader:
         reader = _Reader(self._lock)
-        if not pass_on_as_reader(self._guards, reader._guards):
+        if not self._pass_on(reader):
             raise NotHeldError(RELEASE_ERR_MSG)
         return reader
 
