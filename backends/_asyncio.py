@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import AbstractEventLoop, Future, current_task, get_running_loop
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final
 
 from rwlocks.backends._delivery import Delivery
 
@@ -16,15 +16,15 @@ __all__ = ["BACKEND"]
 _running_loop: Final = asyncio._get_running_loop  # documented, and the one that does not raise
 
 
-@final
 class FutureWaiter:
-    """The future of the next `park`; done means rung."""
+    """Rings its bell, the future of a `park` under way, or lets the next one return at once."""
 
-    __slots__ = ("_bell", "_loop", "_undelivered")
+    __slots__ = ("_bell", "_loop", "_rung", "_undelivered")
 
     def __init__(self, loop: AbstractEventLoop, undelivered: Callable[[], None]) -> None:
         self._loop = loop
-        self._bell: Future[None] = loop.create_future()
+        self._bell: Future[None] | None = None
+        self._rung = False
         self._undelivered = undelivered
 
     def lost(self) -> bool:
@@ -43,7 +43,8 @@ class FutureWaiter:
         return True
 
     def ring(self) -> None:
-        if not self._bell.done():
+        self._rung = True
+        if self._bell is not None and not self._bell.done():
             self._bell.set_result(None)
 
     def undelivered(self) -> None:
@@ -53,16 +54,18 @@ class FutureWaiter:
         self._loop.call_soon(callback)
 
     async def park(self, timeout: float | None) -> None:
-        timer = None if timeout is None else self._loop.call_later(timeout, self.ring)
-        try:
-            await self._bell
-        finally:
-            if timer is not None:
-                timer.cancel()
-        self._bell = self._loop.create_future()
+        if not self._rung:
+            timer = None if timeout is None else self._loop.call_later(timeout, self.ring)
+            self._bell = self._loop.create_future()
+            try:
+                await self._bell
+            finally:
+                self._bell = None
+                if timer is not None:
+                    timer.cancel()
+        self._rung = False
 
 
-@final
 class AsyncioBackend:
     """Every asyncio event loop, uvloop included. Any number of them may wait for one lock at the same time."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, final
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,6 @@ class Recipient(Protocol):
         ...
 
 
-@final
 class Delivery:
     """Rings, then stays in the loop's ready queue until the woken task has run.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import _thread
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 __all__ = ["BACKEND"]
 
 
-@final
 class ThreadWaiter:
     """Locked: not rung. Parking takes the bell, so that a ring before the park is not lost and one serves once."""
 
@@ -38,7 +37,6 @@ class ThreadWaiter:
             self._bell.acquire(True, min(max(timeout, 0.0), _thread.TIMEOUT_MAX))
 
 
-@final
 class ThreadBackend:
     """The operating system's threads, and whatever has patched `_thread` to look like them."""
 

@@ -6,10 +6,12 @@ speed depends on it. Importing this module makes new locks use it, or raises Bac
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 from rwlocks import _events, _runtimes, _variant
 from rwlocks._acquire import in_seconds
+from rwlocks._core import LockCore
 from rwlocks._engine import Engine
 from rwlocks._errors import BackendUnavailable
 from rwlocks._guards import ReadGuard, UpgradableGuard, WriteGuard
@@ -31,16 +33,17 @@ __all__ = ["ABOUT", "compiled_lock", "install_door"]
 if _variant.plain_because is not None:
     raise BackendUnavailable(f"RWLock runs as plain Python: {_variant.plain_because}")
 
-from rwlocks._fastpath import install, install_door, marks, observe
+from rwlocks._fastpath import forked, install, install_door, marks, observe
 
 ABOUT: Final = (
     "a fast path for whatever needs no policy, in front of the engine, which is compiled from its Python source"
 )
 """How it was built, for `rwlocks.features`."""
 
-_monitor, (*_guards, compiled_lock) = install(
-    classes=(Monitor, Engine, Line, Place),
-    ticket=Ticket,
+
+*_guards, compiled_lock = install(
+    core=LockCore,
+    classes=(Monitor, Engine, Line, Place, Ticket),
     held=State.HELD,
     done=State.DONE,
     arrival=Order.ARRIVAL,
@@ -60,7 +63,8 @@ def _notice(backends: tuple[AsyncBackend, ...]) -> None:
     marks(tuple(mark for b in marking for mark in b.thread_marks()) if len(marking) == len(others) else None)
 
 
-compiled_lock.monitor_type = _monitor
 RWLock.implementation = compiled_lock
 _runtimes.when_noticed.append(_notice)
 _events.when_observed.append(observe)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forked)

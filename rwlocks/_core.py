@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any, Final, NoReturn, final
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, final
 
 from rwlocks import _events, _fork, _runtimes, _snapshots
 from rwlocks._acquire import block, parking, suspend
@@ -24,13 +24,18 @@ from rwlocks._types import Mode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rwlocks._acquire import Parking
     from rwlocks._engine import Wakes
-    from rwlocks._monitor import Seat
+    from rwlocks._monitor import Gate, Seat
+    from rwlocks._ports import AsyncWaiter
     from rwlocks._steps import Wait
     from rwlocks._types import Checkpoint, Deadlocks
+    from rwlocks._views import View
     from rwlocks.policies import Policy
 
-__all__ = ["LockCore"]
+    S = TypeVar("S", bound=Seat)
+
+__all__ = ["LockCore", "Rules"]
 
 _NOW: Final = 0.0  # a timeout that does not wait
 HELD: Final = State.HELD
@@ -38,84 +43,115 @@ DONE: Final = State.DONE
 
 
 @final
+class Rules:
+    """What a lock was made with."""
+
+    __slots__ = ("checkpoint", "deadlocks", "name", "nesting", "only", "open_to_all", "policy", "reentrant")
+
+    def __init__(
+        self,
+        policy: Policy,
+        name: str | None,
+        reentrant: bool,
+        deadlocks: Deadlocks,
+        checkpoint: Checkpoint,
+        only: Backend | None,
+    ) -> None:
+        self.policy = policy
+        self.name = name
+        self.reentrant = reentrant
+        self.deadlocks: Deadlocks = deadlocks
+        self.checkpoint: Checkpoint = checkpoint
+        self.only = only
+        """The backend whose waiters alone it serves; None for any."""
+        self.open_to_all = only is None and checkpoint != "always"
+        """Whether any runtime may wait, each by its own custom: then a fast path need not ask for more."""
+        self.nesting = reentrant or deadlocks == "strict"
+        """Whether a request of somebody who holds the lock already is special."""
+
+
 class LockCore:
     """The inside of one `RWLock`. Timeouts are in seconds; None waits for ever."""
 
     new_ticket = Ticket
     """What a request is made of."""
 
-    __slots__ = ("_only_async", "_only_sync", "checkpoint", "entry", "lock", "monitor", "only", "policy", "upgrading")
+    __slots__ = (
+        "_only_async",
+        "_only_sync",
+        "checkpoint",
+        "entry",
+        "lock",
+        "monitor",
+        "only",
+        "policy",
+        "upgrading",
+        "views",
+    )
 
-    def __init__(
-        self,
-        lock: Any,
-        policy: Policy,
-        *,
-        reentrant: bool,
-        deadlocks: Deadlocks,
-        checkpoint: Checkpoint,
-        only: Backend | None,
-        monitor: type[Monitor] = Monitor,
-    ) -> None:
+    def __init__(self, lock: Any, rules: Rules, gate: Gate | None = None) -> None:
         self.lock = weakref.ref(lock)
-        self.policy = policy
-        self.checkpoint = checkpoint
-        self.only = only
+        self.policy = rules.policy
+        self.checkpoint = rules.checkpoint
+        self.only = rules.only
         # Asked once, because a protocol takes its time to check an instance: 13 microseconds on 3.11.
-        self._only_sync = only if isinstance(only, SyncBackend) else None
-        self._only_async = only if isinstance(only, AsyncBackend) else None
-        self.monitor = monitor(policy, self.lock, reentrant=reentrant, deadlocks=deadlocks)
+        self._only_sync: SyncBackend | None = None
+        self._only_async: AsyncBackend | None = None
+        if rules.only is not None:
+            self._only_sync = rules.only if isinstance(rules.only, SyncBackend) else None
+            self._only_async = rules.only if isinstance(rules.only, AsyncBackend) else None
+        self.monitor = Monitor(rules.policy, self.lock, reentrant=rules.reentrant, deadlocks=rules.deadlocks, gate=gate)
         self.entry = Entry(self.monitor)
         self.upgrading = Upgrade(self.monitor)
-
-    @property
-    def open_to_all(self) -> bool:
-        """Whether any runtime may wait, each by its own custom: then a fast path need not ask for more."""
-        return self.only is None and self.checkpoint != "always"
+        self.views: dict[Mode, View] = {}
 
     # -- acquiring ---------------------------------------------------------------------------------------------
 
     def acquire(self, seat: Seat, mode: Mode, timeout: float | None) -> None:
         """Block the thread until the seat holds the lock."""
         task = _runtimes.current_task()
-        ticket = Ticket(mode, current.thread, None if task is None else weakref.ref(task))
-        if timeout is not None or self.only is not None:
-            self.acquire_with(seat, ticket, timeout)
-        elif not self.monitor.enter(seat, ticket, self.entry.attempt_first):
-            self._block(self.entry, ticket, None)
+        self.acquire_with(seat, Ticket(mode, current.thread, None if task is None else weakref.ref(task)), timeout)
 
     def acquire_with(self, seat: Seat, ticket: Ticket, timeout: float | None) -> None:
         """`acquire` with a ticket made elsewhere."""
-        patient = timeout is None or timeout > 0
-        if patient and self.only is not None:
+        if self.only is not None and (timeout is None or timeout > 0):
             self.blocking()
-        if not self.monitor.enter(seat, ticket, self.entry.attempt_first if patient else self.entry.attempt):
-            if not patient:
-                self.time_out_at_once(ticket)
+        if not self._enter(seat, ticket, timeout):
             self._block(self.entry, ticket, timeout)
 
-    async def acquire_async(self, seat: Seat, mode: Mode, timeout: float | None, *, again: bool = False) -> None:
-        """Suspend the task until the seat holds the lock; ``again`` allows that this very task holds it already."""
+    async def acquire_async(self, seat: S, mode: Mode, timeout: float | None, *, again: bool = False) -> S:
+        """Suspend the task until the seat, which is returned, holds the lock.
+
+        ``again`` allows that this very task holds it already.
+        """
         backend = self.suspending(may_wait=timeout is None or timeout > 0)
         task = backend.current_task()
         ticket = Ticket(mode, current.thread, None if task is None else weakref.ref(task))
         if again and _holds(seat, ticket):
-            return
-        await self.acquire_async_with(backend, seat, ticket, timeout)
+            return seat
+        if self.polite(backend):
+            await self._acquire_politely(backend, seat, ticket, timeout)
+        elif not self._enter(seat, ticket, timeout):
+            started = backend.clock()
+            if not await suspend(*self._parking(self.entry, backend, ticket, timeout)):
+                self._time_out(ticket, mode, backend.clock() - started)
+        return seat
 
     async def acquire_async_with(
         self, backend: AsyncBackend, seat: Seat, ticket: Ticket, timeout: float | None
     ) -> None:
         """`acquire_async` with a ticket made elsewhere."""
-        patient = timeout is None or timeout > 0
-        polite = self.polite(backend)
-        if polite:
-            await backend.check_cancelled()
-        if not self.monitor.enter(seat, ticket, self.entry.attempt_first if patient else self.entry.attempt):
-            if not patient:
-                self.time_out_at_once(ticket)
+        if self.polite(backend):
+            await self._acquire_politely(backend, seat, ticket, timeout)
+        elif not self._enter(seat, ticket, timeout):
             await self._suspend(self.entry, backend, ticket, timeout)
-        if polite and not ticket.arrival:
+
+    async def _acquire_politely(self, backend: AsyncBackend, seat: Seat, ticket: Ticket, timeout: float | None) -> None:
+        """With a checkpoint, also where nobody has to wait."""
+        await backend.check_cancelled()
+        if not self._enter(seat, ticket, timeout):
+            await self._suspend(self.entry, backend, ticket, timeout)
+        if not ticket.arrival:
             try:
                 await backend.yield_once()
             except BaseException:
@@ -123,6 +159,15 @@ class LockCore:
                 if _events.observer is not None:
                     _events.tell("cancel", self.lock(), ticket, ticket.mode)
                 raise
+
+    def _enter(self, seat: Seat, ticket: Ticket, timeout: float | None) -> bool:
+        """Whether the seat has got the lock at once; if not, it may wait."""
+        patient = timeout is None or timeout > 0
+        if self.monitor.enter(seat, ticket, self.entry.attempt_first if patient else self.entry.attempt):
+            return True
+        if not patient:
+            self.time_out_at_once(ticket)
+        return False
 
     def try_acquire(self, seat: Seat, mode: Mode) -> bool:
         """Take the lock for the seat if that needs no waiting."""
@@ -289,10 +334,15 @@ class LockCore:
 
     async def _suspend(self, wait: Wait, backend: AsyncBackend, ticket: Ticket, timeout: float | None) -> None:
         started = backend.clock()
+        if not await suspend(*self._parking(wait, backend, ticket, timeout)):
+            self._time_out(ticket, wait.wanted(ticket), backend.clock() - started)
+
+    def _parking(
+        self, wait: Wait, backend: AsyncBackend, ticket: Ticket, timeout: float | None
+    ) -> tuple[Parking, AsyncWaiter]:
         ticket.blocks = False
         waiter = backend.new_async_waiter(self._prepare(ticket, backend))
-        if not await suspend(parking(wait, ticket, waiter, timeout, backend.clock), waiter):
-            self._time_out(ticket, wait.wanted(ticket), backend.clock() - started)
+        return parking(wait, ticket, waiter, timeout, backend.clock), waiter
 
     def _prepare(self, ticket: Ticket, backend: Backend) -> Callable[[], None]:
         patience = self.policy.patience
@@ -313,7 +363,7 @@ class LockCore:
 
     # -- runtimes ----------------------------------------------------------------------------------------------
 
-    def suspending(self, *, may_wait: bool = True) -> AsyncBackend:
+    def suspending(self, may_wait: bool = True) -> AsyncBackend:
         """The runtime that runs here, if its tasks may wait for this lock, or need not."""
         only = self._only_async
         if only is not None and only.running():

@@ -33,7 +33,7 @@ their patience ends.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final
 
 from rwlocks._line import Line
 from rwlocks._ticket import State, Ticket
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from rwlocks._line import Place
 
-__all__ = ["Engine", "State", "Ticket", "Wakes"]
+__all__ = ["Engine", "Wakes"]
 
 # Local names: looking a member up in its Enum is slow on 3.11, and this is the hot path.
 READ: Final = Mode.READ
@@ -61,7 +61,6 @@ WRITERS_FIRST: Final = Order.WRITERS_FIRST
 Wakes = list[Ticket]
 
 
-@final
 class Engine:
     """The state of one lock. Every event method takes the time of the event and returns the tickets to wake.
 
@@ -98,8 +97,8 @@ class Engine:
         self.upgradable: Ticket | None = None
         self.upgrading: Ticket | None = None
         self.writer: Ticket | None = None
-        self.waiting: dict[Mode, Line[Ticket]] = {mode: Line() for mode in Mode}
-        self.young: Line[Ticket] = Line()
+        self.waiting: dict[Mode, Line] = {mode: Line() for mode in Mode}
+        self.young: Line = Line()
         self.spent = dict.fromkeys(Mode, 0)
         self.contended = 0
         """How many wait: those in the queue and a pending upgrade. While it is 0, all policies agree."""
@@ -172,7 +171,7 @@ class Engine:
             self._unlist(ticket)
         return True
 
-    def request(self, ticket: Ticket, now: float, *, wait: bool = True) -> Wakes:
+    def request(self, ticket: Ticket, now: float, wait: bool = True) -> Wakes:
         """Grant the request, or queue it (``wait``), or leave it new: see ``ticket.state``."""
         wakes = self.advance(now)
         if not self.admits(ticket.mode) and self._forget_lost():
@@ -228,7 +227,7 @@ class Engine:
         ticket.base = None
         return wakes + self._serve(after_write=True)
 
-    def upgrade(self, ticket: Ticket, now: float, *, wait: bool = True) -> Wakes:
+    def upgrade(self, ticket: Ticket, now: float, wait: bool = True) -> Wakes:
         """A reader or upgradable holder becomes the writer, or a pending upgrade (``wait``): see ``ticket.mode``.
 
         Obligation: nobody else is upgradable or upgrading.
@@ -296,7 +295,7 @@ class Engine:
 
     def admits(self, mode: Mode) -> bool:
         """Whether a newcomer may enter: nobody who is ranked ahead of it has spent its patience."""
-        if self.upgrading is not None or not self._compatible(mode):
+        if self.upgrading is not None or not self.compatible(mode):
             return False
         spent = self.spent
         if mode is WRITE:
@@ -307,7 +306,8 @@ class Engine:
             return False
         return not spent[WRITE] or self.order(after_write=False) is READERS_FIRST
 
-    def _compatible(self, mode: Mode) -> bool:
+    def compatible(self, mode: Mode) -> bool:
+        """Whether those who hold the lock now let somebody in that mode in, whatever the policy says."""
         if self.writer is not None:
             return False
         return mode is READ or (self.upgradable is None and (mode is UPGRADABLE or not self.readers))
@@ -368,7 +368,7 @@ class Engine:
         upgradable = self.waiting[UPGRADABLE].head if self.upgradable is None else None
         if upgradable is not None and upgradable.key < horizon:
             if reader is None or upgradable.key < reader.key:
-                return upgradable.who
+                reader = upgradable
         return None if reader is None else reader.who
 
     def _offer_to_writer(self, wakes: Wakes) -> None:
@@ -417,7 +417,7 @@ class Engine:
         if ticket.timer.key <= now:
             self._spend(ticket, ticket.timer)
 
-    def _spend(self, ticket: Ticket, timer: Place[Ticket]) -> None:
+    def _spend(self, ticket: Ticket, timer: Place) -> None:
         self.young.leave(timer)
         ticket.timer = None
         ticket.spent = True

@@ -1,8 +1,10 @@
 # The compiled core of RWLock, see csrc/gate.h; and what is compiled of ProcessRWLock, see csrc/door.h.
 
 from collections.abc import Callable
-from typing import Any, SupportsFloat
+from types import TracebackType
+from typing import SupportsFloat, final
 
+from rwlocks._core import LockCore
 from rwlocks._engine import Engine
 from rwlocks._errors import GuardStateError
 from rwlocks._guards import Guard
@@ -17,10 +19,22 @@ from rwlocks._types import Mode
 from rwlocks.backends.process._core import ProcessCore
 from rwlocks.policies import Order
 
+@final
+class Mutex:
+    def __enter__(self) -> bool: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+    def acquire(self, blocking: bool = True) -> bool: ...
+    def renewed(self) -> Mutex: ...
+    def forked(self) -> bool: ...
+    def interrupts_another(self) -> bool: ...
+    def strongest(self) -> Mode | None: ...
+
 def install(
     *,
-    classes: tuple[type[Monitor], type[Engine], type[Line[Any]], type[Place[Any]]],
-    ticket: type[Ticket],
+    core: type[LockCore],
+    classes: tuple[type[Monitor], type[Engine], type[Line], type[Place], type[Ticket]],
     held: State,
     done: State,
     arrival: Order,
@@ -31,7 +45,8 @@ def install(
     current_task: Callable[[], object | None],
     in_seconds: Callable[[SupportsFloat | None], float | None],
     seat_is_taken: Callable[[State, Mode], GuardStateError],
-) -> tuple[type[Monitor], tuple[type[Guard], type[Guard], type[Guard], type[RWLock]]]: ...
+) -> tuple[type[Guard], type[Guard], type[Guard], type[RWLock]]: ...
+def forked() -> None: ...
 def install_door(
     *,
     lock: type[ProcessRWLock],

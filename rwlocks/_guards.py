@@ -15,7 +15,7 @@ from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Coroutine, Generator
     from types import TracebackType
     from typing import Self, TypeVar
 
@@ -131,9 +131,8 @@ class Guard:
         if self.ticket is None or not self.ticket.detached:
             self._core.monitor.leave(self)
 
-    async def __aenter__(self) -> Self:
-        await self._core.acquire_async(self, self.wanted, self._timeout)
-        return self
+    def __aenter__(self) -> Coroutine[Any, Any, Self]:
+        return self._core.acquire_async(self, self.wanted, self._timeout)
 
     async def __aexit__(
         self,
@@ -148,9 +147,8 @@ class Guard:
         """Wait for the lock, suspending the task; the result is this guard. If the task holds it already, at once."""
         return self._acquire_async().__await__()
 
-    async def _acquire_async(self) -> Self:
-        await self._core.acquire_async(self, self.wanted, self._timeout, again=True)
-        return self
+    def _acquire_async(self) -> Coroutine[Any, Any, Self]:
+        return self._core.acquire_async(self, self.wanted, self._timeout, again=True)
 
     def __call__(self, function: F) -> F:
         """Decorate a sync or async function or generator: each call acquires afresh, with this mode and timeout.

@@ -7,38 +7,38 @@ found, and anybody removed, without looking at the others: 100,000 waiters may l
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
-class Place(Generic[T]):
+class Place:
     """Where somebody stands in a `Line`; the ticket needed to leave it."""
 
     __slots__ = ("after", "before", "key", "who")
 
-    before: Place[T] | None
-    after: Place[T] | None
+    before: Place | None
+    after: Place | None
+    who: Any
+    key: float
 
-    def __init__(self, who: T, key: float) -> None:
+    def __init__(self, who: Any, key: float) -> None:
         self.who = who
         self.key = key
 
 
-class Line(Generic[T]):
+class Line:
     """People sorted by key, those of equal keys by who joined first. ``steps`` counts every move along the links."""
 
     __slots__ = ("head", "length", "steps", "tail")
 
-    head: Place[T] | None
-    tail: Place[T] | None
+    head: Place | None
+    tail: Place | None
 
     def __init__(self) -> None:
         self.head = self.tail = None
         self.length = 0
         self.steps = 0
 
-    def join(self, who: T, key: float) -> Place[T]:
+    def join(self, who: Any, key: float) -> Place:
         place = Place(who, key)
         before = self.tail
         while before is not None and before.key > key:
@@ -52,20 +52,20 @@ class Line(Generic[T]):
         self.steps += 1
         return place
 
-    def leave(self, place: Place[T]) -> None:
+    def leave(self, place: Place) -> None:
         self._chain(place.before, place.after)
         self.length -= 1
         self.steps += 1
 
-    def everybody(self) -> list[T]:
-        people: list[T] = []
+    def everybody(self) -> list[Any]:
+        people: list[Any] = []
         place = self.head
         while place is not None:
             people.append(place.who)
             place = place.after
         return people
 
-    def _chain(self, before: Place[T] | None, after: Place[T] | None) -> None:
+    def _chain(self, before: Place | None, after: Place | None) -> None:
         if before is None:
             self.head = after
         else:

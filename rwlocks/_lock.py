@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, SupportsFloat, final,
 
 from rwlocks import _runtimes
 from rwlocks._arguments import deadlocks_preset, one_of
-from rwlocks._core import LockCore
+from rwlocks._core import LockCore, Rules
 from rwlocks._guards import ReadGuard, UpgradableGuard, WriteGuard
-from rwlocks._monitor import Monitor
 from rwlocks._ticket import Ticket
 from rwlocks._types import BackendName, Checkpoint, Deadlocks, Mode, PolicyName
 from rwlocks.policies import Policy, policy_named
@@ -47,12 +46,10 @@ class RWLock:
         BackendUnavailable: the backend needs a package that is not installed.
     """
 
-    __slots__ = ("__weakref__", "_core", "_name", "_views")
+    __slots__ = ("__weakref__", "_core", "_rules")
 
     implementation: ClassVar[type[RWLock] | None] = None
     """The compiled subclass that new locks are made of, if there is one; see `rwlocks._compiled`."""
-
-    monitor_type: ClassVar[type[Monitor]] = Monitor
 
     def __init__(
         self,
@@ -67,17 +64,23 @@ class RWLock:
             raise TypeError(f"the name is {name!r}; give a str, or None")
         if not isinstance(reentrant, bool):
             raise TypeError(f"reentrant is {reentrant!r}; give True or False")
-        self._name = name
-        self._core = LockCore(
-            self,
+        rules = (
             policy_named(policy),
-            reentrant=reentrant,
-            deadlocks=deadlocks_preset(),
-            checkpoint=one_of("checkpoint", checkpoint, get_args(Checkpoint)),
-            only=None if backend == "auto" else _runtimes.backend_named(backend),
-            monitor=self.monitor_type,
+            name,
+            reentrant,
+            deadlocks_preset(),
+            one_of("checkpoint", checkpoint, get_args(Checkpoint)),
+            None if backend == "auto" else _runtimes.backend_named(backend),
         )
-        self._views: dict[Mode, View] = {}
+        if name is None and backend == "auto" and isinstance(policy, str):
+            self._rules = _alike.get(rules) or _alike.setdefault(rules, Rules(*rules))
+        else:
+            self._rules = Rules(*rules)
+        self._open()
+
+    def _open(self) -> None:
+        """Let it be used. The compiled subclass makes no core before one is needed."""
+        self._core = LockCore(self, self._rules)
 
     if not TYPE_CHECKING:
 
@@ -88,17 +91,17 @@ class RWLock:
     @property
     def name(self) -> str | None:
         """The name given at creation."""
-        return self._name
+        return self._rules.name
 
     @property
     def policy(self) -> Policy:
         """The rules of this lock."""
-        return self._core.policy
+        return self._rules.policy
 
     @property
     def reentrant(self) -> bool:
         """Whether an owner may take again what it holds."""
-        return self._core.monitor.reentrant
+        return self._rules.reentrant
 
     @property
     def deadlocks(self) -> Deadlocks:
@@ -147,12 +150,13 @@ class RWLock:
         return self._view(Mode.WRITE)
 
     def _view(self, mode: Mode) -> View:
-        view = self._views.get(mode)
+        views = self._core.views
+        view = views.get(mode)
         if view is None:
             from rwlocks._views import View
 
             # Two threads may look first: a view releases only what was acquired through it, so that there must be one.
-            view = self._views.setdefault(mode, View(self, self._core, mode))
+            view = views.setdefault(mode, View(self, self._core, mode))
         return view
 
     # -- looking -----------------------------------------------------------------------------------------------
@@ -202,7 +206,7 @@ class RWLock:
         # Without the mutex: warnings and errors are worded in places where it may not be taken.
         engine = self._core.monitor.engine
         mode = self._core.monitor.strongest()
-        name = "" if self._name is None else f" {self._name!r}"
+        name = "" if self.name is None else f" {self.name!r}"
         state = "free" if mode is None else f"held for {mode.value}"
         return f"<RWLock{name} {self.policy.name}: {state}, {engine.contended} waiting>"
 
@@ -211,3 +215,7 @@ class RWLock:
             "an RWLock lives in one process and can be neither pickled nor copied; "
             "pass the object itself to threads and tasks"
         )
+
+
+# One object for all locks that are made alike, of the few kinds there are.
+_alike: dict[tuple[object, ...], Rules] = {}

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from rwlocks._types import Deadlocks
     from rwlocks.policies import Policy
 
-__all__ = ["Interrupted", "Monitor", "Mutex", "Seat", "Step", "Totals", "Watcher"]
+__all__ = ["Gate", "Interrupted", "Monitor", "Mutex", "Seat", "Step", "Totals", "Watcher"]
 
 WAITING: Final = State.WAITING
 HELD: Final = State.HELD
@@ -69,6 +69,26 @@ class Mutex(Protocol):
     ) -> None: ...
 
 
+class Gate(Mutex, Protocol):
+    """The mutex of a compiled lock, which also knows those who stand at its gate."""
+
+    def renewed(self) -> Mutex:
+        """One that nobody has, for a child whose fork has left this one perhaps taken."""
+        ...
+
+    def forked(self) -> bool:
+        """Whether there was a fork since the lock was made."""
+        ...
+
+    def interrupts_another(self) -> bool:
+        """As `Monitor.interrupts_another`."""
+        ...
+
+    def strongest(self) -> Mode | None:
+        """As `Monitor.strongest`."""
+        ...
+
+
 class Watcher(Protocol):
     """Somebody who wants to know when a mode can be had."""
 
@@ -85,7 +105,6 @@ class Watcher(Protocol):
         ...
 
 
-@final
 class Totals:
     """What `statistics` counts beside the engine, changed under the mutex only."""
 
@@ -96,7 +115,6 @@ class Totals:
         self.longest_wait = 0.0
 
 
-@final
 class Monitor:
     """All access to one engine. Every method may be called from any thread."""
 
@@ -108,6 +126,7 @@ class Monitor:
         "deadlocks",
         "deferred",
         "engine",
+        "gate",
         "generation",
         "inside",
         "lock",
@@ -120,14 +139,21 @@ class Monitor:
     )
 
     def __init__(
-        self, policy: Policy, lock: weakref.ref[Any], *, reentrant: bool = False, deadlocks: Deadlocks = "raise"
+        self,
+        policy: Policy,
+        lock: weakref.ref[Any],
+        *,
+        reentrant: bool = False,
+        deadlocks: Deadlocks = "raise",
+        gate: Gate | None = None,
     ) -> None:
         self.engine = Engine(policy)
         self.lock = lock
         self.reentrant = reentrant
         self.deadlocks: Deadlocks = deadlocks
         self.engine.nesting = reentrant or deadlocks == "strict"
-        self.mutex = self.new_mutex()
+        self.gate = gate
+        self.mutex: Mutex = threading.RLock() if gate is None else gate
         self.inside = False
         self.deferred: list[tuple[Step, Ticket]] = []
         self.clock: Callable[[], float] = monotonic
@@ -140,13 +166,13 @@ class Monitor:
         """Whether somebody had to wait so far, so that `rwlocks.deadlocks` looks here."""
         self.recovered = False
         """Whether a fork has cut off a writer."""
-        self.generation = _forks.generation
+        self.generation = _BEFORE_THE_FORK if gate is not None and gate.forked() else _forks.generation
         self.watchers: dict[Watcher, None] = {}
         """Those who want to know when a mode can be had, and do not know yet."""
 
     def new_mutex(self) -> Mutex:
-        """A mutex that nobody has: at the beginning, and in a child, which a fork gives one that is perhaps taken."""
-        return threading.RLock()
+        """A mutex that nobody has, for a child, which a fork gives one that is perhaps taken."""
+        return threading.RLock() if self.gate is None else self.gate.renewed()
 
     def try_mutex(self) -> bool:
         """Take the mutex if that needs no waiting; it is to be left as after a ``with``."""
@@ -154,6 +180,8 @@ class Monitor:
 
     def interrupts_another(self) -> bool:
         """Whether this code runs in the middle of another monitor's section. For rare cases: it searches the stack."""
+        if self.gate is not None:
+            return self.gate.interrupts_another()
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             if frame.f_code in _SECTIONS:
@@ -165,7 +193,7 @@ class Monitor:
 
     def strongest(self) -> Mode | None:
         """The strongest mode held. Changes nothing, and can be called without the mutex."""
-        return self.engine.locked()
+        return self.engine.locked() if self.gate is None else self.gate.strongest()
 
     # -- the fast path -----------------------------------------------------------------------------------------
 
@@ -487,6 +515,8 @@ class Monitor:
             return []
         return self.engine.withdraw(ticket, now)
 
+
+_BEFORE_THE_FORK: Final = -1  # a generation, of a lock that is older than its monitor
 
 _TRIES: Final = 20  # to wake somebody while signals come in; a backend that fails more often is broken
 

@@ -78,15 +78,19 @@ class ProcessLockCore:
             ticket.over = True
             raise
 
-    async def acquire_async(self, seat: Any, mode: Mode, timeout: float | None, *, again: bool = False) -> None:
-        """Suspend the task until the seat holds the lock; ``again`` allows that this very task holds it already."""
+    async def acquire_async(self, seat: Any, mode: Mode, timeout: float | None, *, again: bool = False) -> Any:
+        """Suspend the task until the seat, which is returned, holds the lock.
+
+        ``again`` allows that this very task holds it already.
+        """
         backend = self.suspending()
         task = backend.current_task()
         ticket = ProcessTicket(mode, current.thread, None if task is None else weakref.ref(task))
         held = seat.ticket
         if again and held is not None and held.state is HELD and held.owner is ticket.owner:
-            return
+            return seat
         await self.acquire_async_with(backend, seat, ticket, timeout)
+        return seat
 
     async def acquire_async_with(
         self, backend: AsyncBackend, seat: Any, ticket: ProcessTicket, timeout: float | None

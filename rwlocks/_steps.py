@@ -91,7 +91,6 @@ class _Bookkeeping:
             wakes.append(ticket)
 
 
-@final
 class Entry(_Bookkeeping):
     """Waiting for the lock."""
 
@@ -108,8 +107,10 @@ class Entry(_Bookkeeping):
         return monitor.engine.request(ticket, now, wait=False)
 
     def attempt_first(self, ticket: Ticket, now: float) -> Wakes:
-        """`attempt`, for a request that may go on to wait: what strict mode refuses is left to `begin`."""
-        return [] if self._is_refused_by_strict(ticket) else self.attempt(ticket, now)
+        """`attempt`, for a request that may go on to wait: `begin` asks again, so what is unlikely is left to that."""
+        if not self.monitor.reentrant and not self.monitor.engine.compatible(ticket.mode):
+            return []
+        return self._attempt_unless_strict(ticket, now)
 
     def probe(self, ticket: Ticket, now: float) -> Wakes:
         """Whether `attempt` would grant the request now, as ``ticket.granted``; the request is not made."""
@@ -139,7 +140,7 @@ class Entry(_Bookkeeping):
     def begin(self, waiter: Waiter, ticket: Ticket, now: float) -> Wakes:
         monitor = self.monitor
         ticket.waiter = waiter
-        wakes = self.attempt_first(ticket, now)
+        wakes = self._attempt_unless_strict(ticket, now)
         if ticket.state is State.NEW:
             refusal = _deadlock.hopeless(monitor, ticket)
             if refusal is None:
@@ -204,6 +205,9 @@ class Entry(_Bookkeeping):
     def wanted(self, ticket: Ticket) -> Mode:
         return ticket.mode
 
+    def _attempt_unless_strict(self, ticket: Ticket, now: float) -> Wakes:
+        return [] if self._is_refused_by_strict(ticket) else self.attempt(ticket, now)
+
     def _is_refused_by_strict(self, ticket: Ticket) -> bool:
         monitor = self.monitor
         return monitor.deadlocks == "strict" and not monitor.reentrant and ticket.owner in monitor.engine.holders
@@ -213,7 +217,6 @@ class Entry(_Bookkeeping):
         ticket.refusal = refusal
 
 
-@final
 class Upgrade(_Bookkeeping):
     """Waiting, as a holder, to become the writer."""
 

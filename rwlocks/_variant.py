@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import MutableSequence
 
-__all__ = ["choose", "plain_because"]
+__all__ = ["choose", "plain_because", "prefer_compiled"]
 
 plain_because: str | None = None
 """Why plain Python runs, with the remedy; None when the compiled variant does."""
@@ -30,8 +30,13 @@ def choose(package_path: MutableSequence[str]) -> None:
     """Decide, once and before anything else is imported."""
     global plain_because  # noqa: PLW0603  the decision
     plain_because = _obstacle()
+    prefer_compiled(package_path)
+
+
+def prefer_compiled(package_path: MutableSequence[str], *package: str) -> None:
+    """Let a package, ours or one in it, find its compiled modules first, if they are to run."""
     if plain_because is None:
-        package_path.insert(0, os.path.join(os.path.dirname(__file__), "compiled"))  # noqa: PTH118, PTH120  pathlib is slow to load
+        package_path.insert(0, os.path.join(os.path.dirname(__file__), "compiled", *package))  # noqa: PTH118, PTH120  pathlib is slow to load
 
 
 def _obstacle() -> str | None:

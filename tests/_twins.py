@@ -7,7 +7,8 @@ from itertools import count
 from math import inf
 from typing import TYPE_CHECKING
 
-from rwlocks._engine import Engine, State, Ticket
+from rwlocks._engine import Engine
+from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
 from rwlocks.policies import Order
 

@@ -18,7 +18,7 @@ import pytest
 from _waits import LOOPS, POLICIES, lock_on, request, run
 
 import rwlocks
-from rwlocks import AbandonedHoldWarning, DeadlockError, Fifo, GuardStateError, Mode, NotHeldError, RWLock
+from rwlocks import AbandonedHoldWarning, DeadlockError, Fifo, GuardStateError, Mode, NotHeldError, RWLock, _runtimes
 from rwlocks.testing import wait_until_parked
 
 if TYPE_CHECKING:
@@ -195,14 +195,13 @@ def test_the_finaliser_takes_no_lock(in_thread: bool) -> None:
 def test_one_that_is_dropped_while_a_waiter_queues_is_not_overlooked(monkeypatch: pytest.MonkeyPatch) -> None:
     lock = RWLock()
     guards = [lock.read().acquire()]
-    engine: Any = type(lock._core.monitor.engine)
-    usual = engine.queue_up
+    usual = _runtimes.loop_runs_here
 
-    def queue_up(*args: Any) -> None:
-        guards.clear()
-        usual(*args)
+    def loop_runs_here() -> bool:
+        guards.clear()  # when the request has been found not to be hopeless, and does not queue yet
+        return usual()
 
-    monkeypatch.setattr(engine, "queue_up", queue_up)
+    monkeypatch.setattr(_runtimes, "loop_runs_here", loop_runs_here)
     with warned(), ThreadPoolExecutor(1) as pool, pytest.raises(DeadlockError, match="dropped"):
         pool.submit(lock.write(timeout=SOON).acquire).result(2 * SOON)
     forget_all(lock)

@@ -24,6 +24,7 @@ from _originals import ON_THE_ORIGINALS, under_test
 from _processes import RECOVERY
 from _waits import later
 
+from rwlocks import Fifo
 from rwlocks.testing import wait_until_parked
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ else:
 
 SOON: Final = 1.5 if ON_THE_ORIGINALS else 30.0  # seconds until another process is given up
 # What our users may ask for; there is nothing of the kind to ask of the original.
-FAIR: Final[dict[str, Any]] = {} if ON_THE_ORIGINALS else {"policy": "fifo"}
+FAIR: Final[dict[str, Any]] = {} if ON_THE_ORIGINALS else {"policy": Fifo(patience=0)}
 
 
 kept: list[prwlock.RWLock] = []

@@ -248,7 +248,7 @@ MUTANTS: Final = {
         PLAIN,
     ),
     "an upgrade lets readers in half-way": Mutant(
-        "if self.upgrading is not None or not self._compatible(mode):", "if not self._compatible(mode):", PLAIN
+        "if self.upgrading is not None or not self.compatible(mode):", "if not self.compatible(mode):", PLAIN
     ),
     "an upgrade stands behind the queue": Mutant(
         "        if self.upgrading is not None:\n            self._finish_upgrade(wakes)\n",

@@ -16,13 +16,15 @@ import pytest
 import trio
 from _waits import POLICIES, switching_all_the_time
 
-from rwlocks import DeadlockError, Fifo, LockTimeout, Mode, NotHeldError, ReadGuard, RWLock
+from rwlocks import DeadlockError, Fifo, LockTimeout, Mode, NotHeldError, ReadGuard, RWLock, _fork
+from rwlocks._engine import Engine
 from rwlocks.testing import wait_until_parked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rwlocks._types import PolicyName
+    from rwlocks.policies import Policy
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork"),
@@ -341,16 +343,14 @@ def test_what_interrupts_a_recovery_waits_for_its_end(monkeypatch: pytest.Monkey
 
     def child() -> None:
         struck: list[bool] = []
-        usual = type(lock._core.monitor.engine).adopt
 
-        def adopt(*args: Any, **options: Any) -> None:
-            if not struck:
-                struck.append(True)
-                second.release()
-                assert not second.held
-            usual(*args, **options)
+        def engine(policy: Policy) -> Engine:
+            struck.append(True)
+            second.release()
+            assert not second.held
+            return Engine(policy)
 
-        monkeypatch.setattr(type(lock._core.monitor.engine), "adopt", adopt)
+        monkeypatch.setattr(_fork, "Engine", engine)
         assert lock.statistics().readers == 1
         assert struck
         first.release()

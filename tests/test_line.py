@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from rwlocks._line import Line, Place
 
 
-def check_links(line: Line[str]) -> None:
+def check_links(line: Line) -> None:
     """Forwards and backwards it is the same line."""
-    forwards: list[Place[str]] = []
+    forwards: list[Place] = []
     place = line.head
     while place is not None:
         forwards.append(place)
         place = place.after
-    backwards: list[Place[str]] = []
+    backwards: list[Place] = []
     place = line.tail
     while place is not None:
         backwards.append(place)
@@ -29,7 +29,7 @@ def check_links(line: Line[str]) -> None:
 
 
 def test_an_empty_line() -> None:
-    line: Line[str] = Line()
+    line: Line = Line()
     assert line.head is None
     assert line.tail is None
     assert line.everybody() == []
@@ -37,14 +37,14 @@ def test_an_empty_line() -> None:
 
 
 def test_equal_keys_stand_in_the_order_in_which_they_joined() -> None:
-    line: Line[str] = Line()
+    line: Line = Line()
     for who, key in [("first", 1.0), ("last", 2.0), ("second", 1.0), ("third", 1.0)]:
         line.join(who, key)
     assert line.everybody() == ["first", "second", "third", "last"]
 
 
 def test_an_old_arrival_comes_back_to_its_place() -> None:
-    line: Line[str] = Line()
+    line: Line = Line()
     places = [line.join(str(key), key) for key in range(5)]
     line.leave(places[1])
     line.leave(places[0])
@@ -57,8 +57,8 @@ def test_an_old_arrival_comes_back_to_its_place() -> None:
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=60))
 def test_it_behaves_like_a_sorted_list(moves: list[tuple[bool, int]]) -> None:
-    line: Line[str] = Line()
-    model: list[tuple[int, int, Place[str]]] = []
+    line: Line = Line()
+    model: list[tuple[int, int, Place]] = []
     for number, (joins, key) in enumerate(moves):
         if joins or not model:
             model.append((key, number, line.join(str(number), key)))
@@ -71,7 +71,7 @@ def test_it_behaves_like_a_sorted_list(moves: list[tuple[bool, int]]) -> None:
 
 @pytest.mark.parametrize("length", [1_000, 100_000])
 def test_joining_in_order_and_leaving_in_any_order_take_one_step_each(length: int) -> None:
-    line: Line[int] = Line()
+    line: Line = Line()
     places = [line.join(who, who) for who in range(length)]
     assert line.steps == length
     random.Random(length).shuffle(places)

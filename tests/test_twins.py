@@ -10,7 +10,7 @@ from _twins import Library, Twins
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rwlocks._engine import State, Ticket
+from rwlocks._ticket import State, Ticket
 from rwlocks._types import Mode
 from rwlocks.policies import Fifo, PhaseFair, Policy, ReaderPreference, WriterPreference
 

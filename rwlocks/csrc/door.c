@@ -1,5 +1,6 @@
 #include "door.h"
 
+#include "engine.h"
 #include "gate.h"
 #include "guard.h"
 #include "owner.h"
@@ -62,12 +63,12 @@ static int door_enter(struct place *place, struct seat *seat, PyObject *task) {
     seat->task = reference;
     seat->context = Py_NewRef(context);
     seat->roster = Py_NewRef(door->roster);
-    stand(place->standing, seat);
+    stand(standing_at(door->roster), seat);
     return 1;
 }
 
 static void vacate(struct seat *seat) {
-    stand_no_more(seat->place->standing, seat);
+    stand_no_more(standing_at(seat->roster), seat);
     seat_vacate(seat);
     Py_CLEAR(seat->context);
     Py_CLEAR(seat->roster);
@@ -158,7 +159,9 @@ static bool door_is_over(PyObject *ticket) {
     return is_over;
 }
 
-static const struct place_kind door_kind = {door_enter, door_leave, door_absorb, door_is_over};
+static struct standing *door_standing(struct place *place) { return standing_at(((struct door *)place)->roster); }
+
+static const struct place_kind door_kind = {door_enter, door_leave, door_absorb, door_is_over, door_standing};
 
 /* -- the roster ------------------------------------------------------------------------------------------------------- */
 
@@ -246,7 +249,6 @@ static int hang(PyObject *lock) {
     if (door->roster == NULL) {
         return -1;
     }
-    door->place.standing = standing_at(door->roster);
     door->place.kind = &door_kind;
     return 0;
 }

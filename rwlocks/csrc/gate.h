@@ -1,4 +1,4 @@
-/* The gate of a compiled lock: its mutex, and the fast path that is open while nobody is inside the mutex.
+/* The gate of a compiled lock, a fast path that is open while nobody is inside its mutex; and that mutex.
  *
  * The pure lock is the specification and does everything that is hard; compiled is only what is frequent. Most
  * acquisitions meet nobody who waits, or only waiters that are young enough to be overtaken; there all policies agree
@@ -9,6 +9,8 @@
  * so whatever looks at the engine or changes it, inside the mutex as it must, sees everybody. Whoever leaves the mutex
  * *publishes* what the engine has become as the gate's numbers. Neither step runs Python code.
  *
+ * Mutex and engine come with the first who needs them. A lock that nobody has fought for is a gate and nothing else.
+ *
  * All of this is protected by the interpreter's lock, which is never given up between a decision and its effect. That is
  * why nothing can interrupt the fast path, a signal handler and a finaliser included.
  */
@@ -17,45 +19,47 @@
 
 #include "seat.h"
 
+struct mutex;
+
+/* Lies in its lock. As published by whoever was last inside the mutex: */
 struct gate {
     struct place place;
-    /* The mutex. Its lock is in a capsule, in the slot of the monitor where the pure one keeps its own. */
-    PyThread_type_lock lock;
-    unsigned long owner;
-    unsigned int depth;
-    struct gate *outer; /* which its owner had taken before */
-    /* The fast path, as published by whoever was last inside. */
-    bool entering; /* whether newcomers may be decided here; */
-    bool leaving;  /* and releases, even if they leave the lock free; */
-    bool sharing;  /* or only where other readers stay, which changes nothing for anybody who waits */
-    bool nesting;  /* whether the engine wants to see requests of those who hold something */
-    bool counting; /* whether writes of newcomers have to be counted */
+    bool entering;   /* whether newcomers may be decided here; */
+    bool leaving;    /* and releases, even if they leave the lock free; */
+    bool sharing;    /* or only where other readers stay, which changes nothing for anybody who waits */
+    bool nesting;    /* whether the engine wants to see requests of those who hold something */
+    bool counting;   /* whether writes of newcomers have to be counted */
     bool writer;
     bool upgradable;
-    Py_ssize_t readers;
-    double until; /* when the first waiter is not young any more; infinite while nobody waits */
-    uint64_t generation; /* of the process, by number of forks */
+    uint32_t readers;
+    uint32_t generation; /* of the process, by number of forks */
+    double until;        /* when the first waiter is not young any more; infinite while nobody waits */
+    uint64_t entered;    /* since the engine was told */
     struct standing standing;
-    uint64_t entered; /* since the engine was told */
+    struct mutex *mutex; /* once there is one: the core keeps it */
 };
 
-/* The gate of a monitor, or NULL if that is not a compiled one. */
-struct gate *gate_of(PyObject *monitor);
+/* Once, when the lock is made. `to_all`: no rule of the lock needs more than the gate knows. */
+void gate_open(struct gate *gate, bool to_all, bool nesting);
 
-/* Once, when the lock is made. `to_all`: no rule of the lock needs more than the gate knows. False with an exception set. */
-bool gate_open(struct gate *gate, bool to_all);
+/* A mutex that serves no gate yet. */
+PyObject *mutex_new(struct gate *gate);
 
-/* A subclass of the pure `Monitor`, to be its own mutex. */
-PyObject *gate_make_type(PyObject *module, PyObject *monitor);
+/* Now the gate is that of this monitor, whose mutex it is. */
+void mutex_attach(PyObject *mutex, PyObject *monitor);
 
-/* What the gate needs of the package; `classes` are the pure Monitor, Engine, Line and Place. */
-int gate_prepare(PyObject *classes, PyObject *ticket_type, PyObject *modes, PyObject *held, PyObject *done,
-                 PyObject *arrival);
+/* The lock is going. */
+void gate_close(struct gate *gate);
+
+/* What a gate calls to get a mutex: the core of the lock it lies in, made now. False with an exception set. */
+extern bool (*gate_needs_mutex)(struct gate *gate);
 
 /* Whether an observer wants to hear of every grant and release, of whatever lock. */
 extern bool gate_observed;
 
-/* `Mode`, in the order of `enum mode`. */
-extern PyObject *mode_members[MODES];
+/* Python has heard of a fork. */
+void gate_note_fork(void);
+
+int gate_prepare(PyObject *module);
 
 #endif

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "door.h"
+#include "engine.h"
 #include "gate.h"
 #include "owner.h"
 #include "types.h"
@@ -21,12 +22,14 @@ static struct kind kinds[MODES];
 static Py_ssize_t seat_offset;                                   /* of the seat in a guard, behind the slots of the pure one */
 static Py_ssize_t lock_offset, core_offset, timeout_offset;      /* slots of a guard */
 static Py_ssize_t weak_offset;
-static Py_ssize_t place_offset, lock_core_offset;                /* of a lock's gate; and a slot of a lock */
+static Py_ssize_t gate_offset;                                   /* of the gate in a lock, likewise */
+static Py_ssize_t lock_core_offset, rules_offset, lock_weak_offset; /* slots of a lock */
 static PyTypeObject *lock_type;
+static PyObject *make_core; /* `LockCore` */
 static PyObject *in_seconds;
 static PyObject *seat_is_taken; /* of rwlocks._refusals */
 static PyObject *state_held;
-static PyObject *s_enter, *s_exit, *s_aenter, *s_aexit, *s_acquire, *s_try_acquire, *s_release;
+static PyObject *s_enter, *s_exit, *s_aenter, *s_acquire, *s_try_acquire, *s_release;
 static PyObject *entered_type;
 static PyObject *left; /* what leaving an `async with` awaits; it has nothing to say */
 
@@ -44,7 +47,7 @@ static PyObject *guard_new_for(PyObject *lock, PyObject *core, struct place *pla
         return NULL;
     }
     *at(guard, lock_offset) = Py_NewRef(lock);
-    *at(guard, core_offset) = Py_NewRef(core);
+    *at(guard, core_offset) = Py_XNewRef(core);
     *at(guard, timeout_offset) = Py_NewRef(timeout);
     struct seat *seat = seat_of(guard);
     seat->place = place;
@@ -59,17 +62,13 @@ static int init_purely(PyTypeObject *pure, PyObject *self, PyObject *arguments, 
     return nothing == NULL ? -1 : 0;
 }
 
+static struct gate *gate_in(PyObject *lock) { return (struct gate *)((char *)lock + gate_offset); }
+
 /* Where a guard that Python makes will stand; NULL if its lock is none of those that have a place. */
 static struct place *place_for(PyObject *guard) {
-    PyObject *core = *at(guard, core_offset);
-    struct place *door = door_of(*at(guard, lock_offset), core);
-    if (door != NULL) {
-        return door;
-    }
-    PyObject *monitor = PyObject_GetAttrString(core, "monitor");
-    struct gate *gate = monitor == NULL ? NULL : gate_of(monitor);
-    Py_XDECREF(monitor);
-    return gate == NULL ? NULL : &gate->place;
+    PyObject *lock = *at(guard, lock_offset);
+    struct place *place = Py_IS_TYPE(lock, lock_type) ? &gate_in(lock)->place : door_of(lock, *at(guard, core_offset));
+    return place == NULL || place->kind == NULL ? NULL : place;
 }
 
 static int guard_init(PyObject *self, PyObject *arguments, PyObject *keywords) {
@@ -83,7 +82,7 @@ static int guard_init(PyObject *self, PyObject *arguments, PyObject *keywords) {
     struct seat *seat = seat_of(self);
     seat->place = place_for(self);
     seat->mode = mode;
-    if (seat->place == NULL && !PyErr_Occurred()) {
+    if (seat->place == NULL) {
         PyErr_SetString(PyExc_TypeError, "a compiled guard needs a compiled lock; use lock.read(), lock.write(), ...");
     }
     return seat->place == NULL ? -1 : 0;
@@ -105,7 +104,7 @@ static int guard_traverse(PyObject *self, visitproc visit, void *arg) {
 static int guard_clear(PyObject *self) {
     struct seat *seat = seat_of(self);
     if (seat->standing) {
-        stand_no_more(seat->place->standing, seat); /* The hold stays. */
+        stand_no_more(seat->place->kind->standing(seat->place), seat); /* The hold stays. */
     }
     seat_vacate(seat);
     Py_CLEAR(seat->roster);
@@ -321,12 +320,11 @@ static PyObject *guard_aenter(PyObject *self, PyObject *Py_UNUSED(none)) {
     return purely(self, s_aenter, NULL, 0, NULL);
 }
 
+/* What the coroutine of the pure method would do, done before it is awaited: it never waits. */
 static PyObject *guard_aexit(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
-    struct seat *seat = seat_of(self);
-    if (seat->standing && seat->place->kind->leave(seat)) {
-        return Py_NewRef(left);
-    }
-    return purely(self, s_aexit, arguments, count, NULL);
+    PyObject *nothing = guard_exit(self, arguments, count);
+    Py_XDECREF(nothing);
+    return nothing == NULL ? NULL : Py_NewRef(left);
 }
 
 /* -- what Python sees ----------------------------------------------------------------------------------------------------- */
@@ -364,6 +362,18 @@ static int guard_set_ticket(PyObject *self, PyObject *ticket, void *Py_UNUSED(cl
     return 0;
 }
 
+static PyObject *lock_core(PyObject *lock);
+
+static PyObject *guard_core(PyObject *self, void *Py_UNUSED(closure)) {
+    PyObject *core = *at(self, core_offset);
+    return Py_XNewRef(core != NULL ? core : lock_core(*at(self, lock_offset)));
+}
+
+static int guard_set_core(PyObject *self, PyObject *core, void *Py_UNUSED(closure)) {
+    Py_XSETREF(*at(self, core_offset), Py_XNewRef(core));
+    return 0;
+}
+
 /* Not so at a door: what a guard holds there is for the shared memory to say. */
 static bool stands_at_gate(const struct seat *seat) { return seat->standing && seat->context == NULL; }
 
@@ -378,6 +388,7 @@ static PyObject *guard_mode(PyObject *self, void *name) {
 }
 
 static PyGetSetDef guard_getset[] = {
+    {"_core", guard_core, guard_set_core, NULL, NULL},
     {"held", guard_held, NULL, NULL, "held"},
     {"mode", guard_mode, NULL, NULL, "mode"},
     {"ticket", guard_ticket, guard_set_ticket, NULL, NULL},
@@ -412,7 +423,7 @@ PyObject *guard_for(PyObject *lock, PyObject *core, struct place *place, enum mo
         PyErr_SetString(PyExc_TypeError, "read(), write() and upgradable() take one argument, 'timeout'");
         return NULL;
     }
-    if (place == NULL) {
+    if (place == NULL || place->kind == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "this lock was never initialised; call its __init__");
         return NULL;
     }
@@ -428,10 +439,35 @@ PyObject *guard_for(PyObject *lock, PyObject *core, struct place *place, enum mo
     return guard;
 }
 
-static struct place **place_at(PyObject *lock) { return (struct place **)((char *)lock + place_offset); }
+/* The core of a lock, borrowed, made by the first who needs it. NULL with an exception set. */
+static PyObject *lock_core(PyObject *lock) {
+    if (*at(lock, lock_core_offset) != NULL) {
+        return *at(lock, lock_core_offset);
+    }
+    PyObject *rules = *at(lock, rules_offset);
+    if (rules == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "this lock was never initialised; call its __init__");
+        return NULL;
+    }
+    PyObject *mutex = mutex_new(gate_in(lock));
+    PyObject *core = mutex == NULL ? NULL : PyObject_CallFunctionObjArgs(make_core, lock, rules, mutex, NULL);
+    PyObject *monitor = core == NULL ? NULL : PyObject_GetAttrString(core, "monitor");
+    if (monitor != NULL && *at(lock, lock_core_offset) == NULL) {
+        mutex_attach(mutex, monitor);
+        *at(lock, lock_core_offset) = Py_NewRef(core);
+    } /* Or somebody else, who came in between, has made one. */
+    Py_XDECREF(monitor);
+    Py_XDECREF(core);
+    Py_XDECREF(mutex);
+    return monitor == NULL ? NULL : *at(lock, lock_core_offset);
+}
+
+static bool lock_makes_mutex(struct gate *gate) { return lock_core((PyObject *)((char *)gate - gate_offset)) != NULL; }
+
+static PyObject *lock_get_core(PyObject *self, void *Py_UNUSED(closure)) { return Py_XNewRef(lock_core(self)); }
 
 static PyObject *lock_guard(PyObject *self, enum mode mode, PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
-    return guard_for(self, *at(self, lock_core_offset), *place_at(self), mode, arguments, count, names);
+    return guard_for(self, NULL, &gate_in(self)->place, mode, arguments, count, names);
 }
 
 static PyObject *lock_read(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names) {
@@ -446,30 +482,56 @@ static PyObject *lock_write(PyObject *self, PyObject *const *arguments, Py_ssize
     return lock_guard(self, WRITE, arguments, count, names);
 }
 
-static int lock_init(PyObject *self, PyObject *arguments, PyObject *keywords) {
-    if (init_purely(lock_type->tp_base, self, arguments, keywords) < 0) {
-        return -1;
+/* `RWLock._open`. */
+static PyObject *lock_open(PyObject *self, PyObject *Py_UNUSED(none)) {
+    struct gate *gate = gate_in(self);
+    if (gate->place.kind != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "this lock was initialised before; make another one");
+        return NULL;
     }
-    PyObject *core = *at(self, lock_core_offset);
-    PyObject *monitor = PyObject_GetAttrString(core, "monitor");
-    PyObject *open = monitor == NULL ? NULL : PyObject_GetAttrString(core, "open_to_all");
-    if (open == NULL) {
-        Py_XDECREF(monitor);
-        return -1;
+    PyObject *rules = *at(self, rules_offset);
+    PyObject *open_to_all = PyObject_GetAttrString(rules, "open_to_all");
+    PyObject *nesting = open_to_all == NULL ? NULL : PyObject_GetAttrString(rules, "nesting");
+    if (nesting != NULL) {
+        gate_open(gate, open_to_all == Py_True, nesting == Py_True);
     }
-    struct gate *gate = gate_of(monitor);
-    bool opened = gate != NULL && gate_open(gate, open == Py_True);
-    if (opened) {
-        *place_at(self) = &gate->place;
-    } else if (gate == NULL) {
-        PyErr_SetString(PyExc_TypeError, "a compiled lock needs a compiled monitor");
-    }
-    Py_DECREF(open);
-    Py_DECREF(monitor);
-    return opened ? 0 : -1;
+    Py_XDECREF(open_to_all);
+    Py_XDECREF(nesting);
+    return nesting == NULL ? NULL : Py_NewRef(Py_None);
 }
 
+static int lock_traverse(PyObject *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(*at(self, lock_core_offset));
+    Py_VISIT(*at(self, rules_offset));
+    return 0;
+}
+
+static int lock_clear(PyObject *self) {
+    gate_close(gate_in(self));
+    Py_CLEAR(*at(self, lock_core_offset));
+    Py_CLEAR(*at(self, rules_offset));
+    return 0;
+}
+
+static void lock_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    if (*at(self, lock_weak_offset) != NULL) {
+        PyObject_ClearWeakRefs(self);
+    }
+    lock_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyGetSetDef lock_getset[] = {
+    {"_core", lock_get_core, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 static PyMethodDef lock_methods[] = {
+    {"_open", lock_open, METH_NOARGS, NULL},
     {"read", (PyCFunction)(void (*)(void))lock_read, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"upgradable", (PyCFunction)(void (*)(void))lock_upgradable, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"write", (PyCFunction)(void (*)(void))lock_write, METH_FASTCALL | METH_KEYWORDS, NULL},
@@ -477,9 +539,8 @@ static PyMethodDef lock_methods[] = {
 };
 
 static PyType_Slot lock_slots[] = {
-    {Py_tp_init, lock_init},
-    {Py_tp_methods, lock_methods},
-    {0, NULL},
+    {Py_tp_traverse, lock_traverse}, {Py_tp_clear, lock_clear},     {Py_tp_dealloc, lock_dealloc},
+    {Py_tp_methods, lock_methods},   {Py_tp_getset, lock_getset},   {0, NULL},
 };
 
 /* -- the types -------------------------------------------------------------------------------------------------------------- */
@@ -489,12 +550,14 @@ PyObject *guard_make_types(PyObject *module, PyObject *guards, PyObject *lock) {
                                        "rwlocks._fastpath.WriteGuard"};
     PyObject *first = PyTuple_GET_ITEM(guards, 0);
     if (slot_offset(first, "_lock", &lock_offset) < 0 || slot_offset(first, "_core", &core_offset) < 0 ||
-        slot_offset(first, "_timeout", &timeout_offset) < 0 || slot_offset(lock, "_core", &lock_core_offset) < 0) {
+        slot_offset(first, "_timeout", &timeout_offset) < 0 || slot_offset(lock, "_core", &lock_core_offset) < 0 ||
+        slot_offset(lock, "_rules", &rules_offset) < 0) {
         return NULL;
     }
     seat_offset = ((PyTypeObject *)first)->tp_basicsize;
     weak_offset = ((PyTypeObject *)first)->tp_weaklistoffset;
-    place_offset = ((PyTypeObject *)lock)->tp_basicsize;
+    gate_offset = ((PyTypeObject *)lock)->tp_basicsize;
+    lock_weak_offset = ((PyTypeObject *)lock)->tp_weaklistoffset;
     PyObject *types = PyTuple_New(MODES + 1);
     if (types == NULL) {
         return NULL;
@@ -514,7 +577,7 @@ PyObject *guard_make_types(PyObject *module, PyObject *guards, PyObject *lock) {
         kinds[mode].type = (PyTypeObject *)Py_NewRef(type);
         PyTuple_SET_ITEM(types, mode, type);
     }
-    lock_type = (PyTypeObject *)subclass(module, lock, "rwlocks._fastpath.RWLock", sizeof(struct place *), 0, lock_slots);
+    lock_type = (PyTypeObject *)subclass(module, lock, "rwlocks._fastpath.RWLock", sizeof(struct gate), Py_TPFLAGS_HAVE_GC, lock_slots);
     if (lock_type == NULL) {
         Py_DECREF(types);
         return NULL;
@@ -528,14 +591,15 @@ PyObject *guard_make_types(PyObject *module, PyObject *guards, PyObject *lock) {
     return types;
 }
 
-int guard_prepare(PyObject *seconds, PyObject *refusal, PyObject *held) {
+int guard_prepare(PyObject *core, PyObject *seconds, PyObject *refusal, PyObject *held) {
+    make_core = Py_NewRef(core);
+    gate_needs_mutex = lock_makes_mutex;
     in_seconds = Py_NewRef(seconds);
     seat_is_taken = Py_NewRef(refusal);
     state_held = Py_NewRef(held);
     s_enter = PyUnicode_InternFromString("__enter__");
     s_exit = PyUnicode_InternFromString("__exit__");
     s_aenter = PyUnicode_InternFromString("__aenter__");
-    s_aexit = PyUnicode_InternFromString("__aexit__");
     s_acquire = PyUnicode_InternFromString("acquire");
     s_try_acquire = PyUnicode_InternFromString("try_acquire");
     s_release = PyUnicode_InternFromString("release");

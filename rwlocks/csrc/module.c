@@ -1,36 +1,31 @@
 /* The compiled core of `RWLock`, and what is compiled in front of that of `ProcessRWLock`: see gate.h and door.h for the idea,
  * `rwlocks/_compiled.py` and `rwlocks/_process_compiled.py` for how they are put in place. */
 #include "door.h"
+#include "engine.h"
 #include "gate.h"
 #include "guard.h"
 #include "owner.h"
 
 static PyObject *install(PyObject *module, PyObject *arguments, PyObject *keywords) {
-    static char *names[] = {"classes", "ticket",  "held",         "done",       "arrival",           "modes", "guards",
-                            "lock",    "current", "current_task", "in_seconds", "seat_is_taken", NULL};
-    PyObject *classes, *ticket, *held, *done, *arrival, *modes, *guards, *lock, *current, *current_task, *in_seconds;
-    PyObject *seat_is_taken;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "O!OOOOO!O!OOOOO", names, &PyTuple_Type, &classes, &ticket, &held,
-                                     &done, &arrival, &PyTuple_Type, &modes, &PyTuple_Type, &guards, &lock, &current,
+    static char *names[] = {"core",   "classes", "held",    "done",         "arrival",    "modes",
+                            "guards", "lock",    "current", "current_task", "in_seconds", "seat_is_taken", NULL};
+    PyTypeObject *type = &PyTuple_Type;
+    struct engine_parts parts;
+    PyObject *core, *guards, *lock, *current, *current_task, *in_seconds, *seat_is_taken;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OO!OOOO!O!OOOOO", names, &core, type, &parts.classes, &parts.held,
+                                     &parts.done, &parts.arrival, type, &parts.modes, type, &guards, &lock, &current,
                                      &current_task, &in_seconds, &seat_is_taken)) {
         return NULL;
     }
-    if (PyTuple_GET_SIZE(classes) != 4 || PyTuple_GET_SIZE(modes) != MODES || PyTuple_GET_SIZE(guards) != MODES) {
-        PyErr_SetString(PyExc_ValueError, "four classes, three modes and three guards are needed");
+    if (PyTuple_GET_SIZE(parts.classes) != 5 || PyTuple_GET_SIZE(parts.modes) != MODES || PyTuple_GET_SIZE(guards) != MODES) {
+        PyErr_SetString(PyExc_ValueError, "five classes, three modes and three guards are needed");
         return NULL;
     }
-    if (owner_prepare(module, current, current_task) < 0 ||
-        gate_prepare(classes, ticket, modes, held, done, arrival) < 0 ||
-        guard_prepare(in_seconds, seat_is_taken, held) < 0) {
+    if (owner_prepare(module, current, current_task) < 0 || engine_prepare(&parts) < 0 || gate_prepare(module) < 0 ||
+        guard_prepare(core, in_seconds, seat_is_taken, parts.held) < 0) {
         return NULL;
     }
-    PyObject *compiled_monitor = gate_make_type(module, PyTuple_GET_ITEM(classes, 0));
-    PyObject *types = compiled_monitor == NULL ? NULL : guard_make_types(module, guards, lock);
-    if (types == NULL) {
-        Py_XDECREF(compiled_monitor);
-        return NULL;
-    }
-    return Py_BuildValue("(NN)", compiled_monitor, types);
+    return guard_make_types(module, guards, lock);
 }
 
 static PyObject *install_door(PyObject *module, PyObject *arguments, PyObject *keywords) {
@@ -53,7 +48,13 @@ static PyObject *observe(PyObject *Py_UNUSED(module), PyObject *anybody) {
     Py_RETURN_NONE;
 }
 
+static PyObject *forked(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)) {
+    gate_note_fork();
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
+    {"forked", forked, METH_NOARGS, NULL},
     {"install", (PyCFunction)(void (*)(void))install, METH_VARARGS | METH_KEYWORDS, NULL},
     {"install_door", (PyCFunction)(void (*)(void))install_door, METH_VARARGS | METH_KEYWORDS, NULL},
     {"marks", marks, METH_O, NULL},

@@ -49,11 +49,12 @@ struct place_kind {
     bool (*absorb)(struct seat *seat);
     /* Whether a ticket is that of an acquisition that has ended. */
     bool (*is_over)(PyObject *ticket);
+    /* Those who stand here. */
+    struct standing *(*standing)(struct place *place);
 };
 
 struct place {
     const struct place_kind *kind;
-    struct standing *standing;
     bool restricted; /* whether the rules of its lock leave everything to Python; set once */
 };
 

@@ -393,27 +393,32 @@ def _copied(engine: Engine, tickets: dict[int, Ticket]) -> tuple[Engine, dict[in
             return twins[value]
         return _copied_line(value, twins, places) if kind is Line else value
 
-    twin = object.__new__(type(engine))
+    twin = type(engine)(engine.policy)
     for name in type(engine).__slots__:
         value: Any = getattr(engine, name)
         kind: Any = value.__class__
         if kind is dict:
             value = {twins.get(key, key): twin_of(item) for key, item in value.items()}
         setattr(twin, name, twin_of(value))
-    for ticket in twins.values():
+    for ticket, its_twin in twins.items():
         if ticket.state is State.WAITING:
-            ticket.place, ticket.timer = places[ticket.place], places[ticket.timer]
+            its_twin.place, its_twin.timer = places[ticket.place], places[ticket.timer]
     return twin, {who: twins[ticket] for who, ticket in tickets.items()}
 
 
+_BORN: Final = ("base", "delivered", "granted", "owner", "patience", "since", "state", "waiter")
+_LIVED: Final = (*_BORN, "arrival", "poked", "spent", "wanted")
+
+
 def _copied_ticket(ticket: Ticket) -> Ticket:
-    twin = object.__new__(Ticket)
-    twin.__dict__.update(ticket.__dict__)
+    twin = Ticket(ticket.mode, ticket.thread, ticket.task)
+    for name in _LIVED if ticket.arrival else _BORN:
+        setattr(twin, name, getattr(ticket, name))
     return twin
 
 
-def _copied_line(line: Line[Ticket], twins: dict[Ticket, Ticket], places: dict[object, Any]) -> Line[Ticket]:
-    twin: Line[Ticket] = Line()
+def _copied_line(line: Line, twins: dict[Ticket, Ticket], places: dict[object, Any]) -> Line:
+    twin: Line = Line()
     place = line.head
     while place is not None:
         places[place] = twin.join(twins[place.who], place.key)

@@ -9,9 +9,11 @@ the probe has to work. ``RWLOCKS_PORTABLE=1`` builds the variant that needs no f
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import sysconfig
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,12 +41,22 @@ TWICE = (
     "_line",
     "_monitor",
     "_nesting",
+    "_runtimes",
     "_steps",
     "_ticket",
     "_views",
+    "backends._asyncio",
+    "backends._delivery",
+    "backends._threads",
 )
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 PROBE = "#include <Python.h>\nint main(void) { return 0; }\n"
+
+
+def source_of(name: str) -> str:
+    """The path of a module of the package."""
+    package, _, module = name.rpartition(".")
+    return f"{package or 'rwlocks'}/{module}.py"
 
 
 def asked(variable: str) -> bool:
@@ -87,7 +99,7 @@ def decide(distribution: Distribution) -> None:
             kept = [extension for extension in distribution.ext_modules if extension.name != FASTPATH]
             distribution.ext_modules = kept
         elif not any(extension.name.startswith(COMPILED) for extension in distribution.ext_modules):
-            distribution.ext_modules += [Extension(COMPILED + name, [f"rwlocks/{name}.py"]) for name in TWICE]
+            distribution.ext_modules += [Extension(COMPILED + name, [source_of(name)]) for name in TWICE]
 
 
 def probe(distribution: Distribution) -> str | None:
@@ -122,7 +134,7 @@ class build_ext(_build_ext):  # noqa: N801 - the name of the command
                 # Speed is a matter of what is called, not of how that is optimised; and nobody waits for it gladly.
                 ext.extra_compile_args = ["-O1", "-g0"]
         if self.inplace or self.editable_mode:
-            Path("rwlocks", "compiled").mkdir(exist_ok=True)
+            Path("rwlocks", "compiled", "backends").mkdir(parents=True, exist_ok=True)
         self.parallel = True
         super().run()
 
@@ -132,6 +144,10 @@ class build_ext(_build_ext):  # noqa: N801 - the name of the command
         if FREE_THREADED:
             ext.py_limited_api = False
             ext.define_macros = [*ext.define_macros, ("_CFFI_NO_LIMITED_API", "1")]
+        if ext.name == FASTPATH and FREE_THREADED:
+            ext.sources = [source.replace("engine_fields", "engine_slots") for source in ext.sources]
+        if ext.name == FASTPATH:
+            ext.include_dirs = [*ext.include_dirs, self.build_temp]  # what Cython has written down of its structs
         if ext.name == NATIVE:
             wrapper = self.wrapper(ext.name)
             if str(wrapper) not in ext.sources:
@@ -139,19 +155,32 @@ class build_ext(_build_ext):  # noqa: N801 - the name of the command
         super().build_extension(ext)
 
     def translated(self, ext: Extension) -> Path:
-        """The module as C, made into the build tree."""
+        """The module as C, made into the build tree, with what a .pxd file beside the source says of its types."""
         from Cython.Compiler.Main import CompilationOptions, compile_single
 
         name = ext.name.removeprefix(COMPILED)
-        path = Path(self.build_temp, f"{name}.c")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Annotations are for people and type checkers: here they change nothing.
-        directives = {"language_level": 3, "annotation_typing": False}
-        options = CompilationOptions(output_file=str(path), compiler_directives=directives)
-        result = compile_single(f"rwlocks/{name}.py", options, full_module_name=f"rwlocks.{name}")
+        path = Path(self.build_temp, f"{name.replace('.', '_')}.c")
+        # Annotations are for people and type checkers: here they change nothing. But None has no attributes here, too.
+        directives = {"language_level": 3, "annotation_typing": False, "nonecheck": True}
+        options = CompilationOptions(
+            output_file=str(path), compiler_directives=directives, include_path=[str(self.sources())]
+        )
+        source = Path(self.sources(), "rwlocks", *name.split(".")).with_suffix(".py")
+        result = compile_single(str(source), options, full_module_name=f"rwlocks.{name}")
         if result.num_errors:
-            raise CompileError(f"rwlocks/{name}.py cannot be translated")
+            raise CompileError(f"{source} cannot be translated")
         return path
+
+    @cache  # noqa: B019  there is one command
+    def sources(self) -> Path:
+        """A folder in which the modules that are compiled lie as they are named."""
+        folder = Path(self.build_temp, "sources")
+        shutil.rmtree(folder, ignore_errors=True)
+        for package, where in (("rwlocks", "rwlocks"), ("rwlocks/backends", "backends")):
+            Path(folder, package).mkdir(parents=True, exist_ok=True)
+            for path in (*Path(where).glob("*.py"), *Path(where).glob("*.pxd")):
+                shutil.copy2(path, Path(folder, package))
+        return folder
 
     def wrapper(self, name: str) -> Path:
         from cffi import FFI
@@ -181,7 +210,7 @@ class bdist_wheel(_bdist_wheel):  # noqa: N801 - the name of the command
         """What an earlier native build in this tree has left where this one collects its files."""
         build: Any = self.get_finalized_command("build")
         package = Path(build.build_lib, "rwlocks")
-        for pattern in ("_fastpath.*", "compiled/*", "backends/process/_fast.*", "backends/process/_native.*"):
+        for pattern in ("_fastpath.*", "compiled/**/*.*", "backends/process/_fast.*", "backends/process/_native.*"):
             for path in package.glob(pattern):
                 if path.suffix != ".pyi":
                     path.unlink()

@@ -1,0 +1,9 @@
+cimport cython
+
+
+@cython.final
+cdef class Delivery:
+    cdef bint _arrived
+    cdef object _recipient
+
+    cpdef arrive(self)
