@@ -166,14 +166,15 @@ def _natives() -> list[_NativeLoop]:
 
 @final
 class EventWaiter:
-    """The event of the next `park`."""
+    """Sets its bell, the event of a `park` under way, or lets the next one return at once."""
 
-    __slots__ = ("_bell", "_loop", "_native", "_undelivered")
+    __slots__ = ("_bell", "_loop", "_native", "_rung", "_undelivered")
 
     def __init__(self, native: _NativeLoop, undelivered: Callable[[], None]) -> None:
         self._native = native
         self._loop = native.here()
-        self._bell = anyio.Event()
+        self._bell: anyio.Event | None = None
+        self._rung = False
         self._undelivered = undelivered
 
     def lost(self) -> bool:
@@ -192,7 +193,9 @@ class EventWaiter:
         return True
 
     def ring(self) -> None:
-        self._bell.set()
+        self._rung = True
+        if self._bell is not None:
+            self._bell.set()
 
     def undelivered(self) -> None:
         self._undelivered()
@@ -201,12 +204,18 @@ class EventWaiter:
         self._native.behind_the_task(self._loop, callback)
 
     async def park(self, timeout: float | None) -> None:
-        if timeout is None:
-            await self._bell.wait()
+        if self._rung:
+            await anyio.lowlevel.checkpoint()
         else:
-            await self._native.wait(self._loop, self._bell, timeout)
-        if self._bell.is_set():
             self._bell = anyio.Event()
+            try:
+                if timeout is None:
+                    await self._bell.wait()
+                else:
+                    await self._native.wait(self._loop, self._bell, timeout)
+            finally:
+                self._bell = None
+        self._rung = False
 
 
 @final

@@ -160,8 +160,9 @@ def _load(name: str) -> Backend:
         try:
             module = import_module(_BUILT_IN[name])
         except ImportError as error:
+            package = (error.name or name).partition(".")[0]
             raise BackendUnavailable(
-                f"the backend {name!r} needs {error.name!r}, which is not installed; run 'pip install {error.name}'"
+                f"the backend {name!r} needs {package!r}, which is not installed; run 'pip install {package}'"
             ) from error
         backend: Backend = module.BACKEND
         return backend

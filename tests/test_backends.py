@@ -6,6 +6,8 @@ import asyncio
 import importlib
 import importlib.util
 import math
+import re
+import subprocess
 import sys
 import threading
 import time
@@ -13,8 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 import pytest
 import trio
+from _programs import ENVIRONMENT
 
-from rwlocks import BackendUnavailable, LockTimeout, RWLock, _runtimes
+from rwlocks import LockTimeout, RWLock, _runtimes
 from rwlocks.backends import _anyio as anyio_backend
 from rwlocks.backends import _asyncio as asyncio_backend
 from rwlocks.backends import _threads as threads_backend
@@ -494,13 +497,21 @@ async def named(body: Callable[[], Coroutine[Any, Any, T]], name: str) -> T:
     return await body()
 
 
-@pytest.mark.usefixtures("unregistered")
-def test_a_backend_whose_library_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(_runtimes._loaded, "anyio", raising=False)
-    monkeypatch.delitem(sys.modules, "rwlocks.backends._anyio", raising=False)
-    monkeypatch.setitem(sys.modules, "anyio", None)
-    with pytest.raises(BackendUnavailable, match=r"'anyio' needs 'anyio'.*pip install anyio"):
-        RWLock(backend="anyio")
+WITHOUT_ANYIO = """
+import sys
+sys.modules["anyio"] = None
+import rwlocks
+try:
+    rwlocks.RWLock(backend="anyio")
+except rwlocks.BackendUnavailable as error:
+    print(error)
+"""
+
+
+def test_a_backend_whose_library_is_missing_says_what_to_install() -> None:
+    program = [sys.executable, "-c", WITHOUT_ANYIO]
+    done = subprocess.run(program, env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=60)
+    assert re.search("'anyio' needs 'anyio'.*pip install anyio", done.stdout)
 
 
 # -- a lock for some runtimes only ---------------------------------------------------------------------------------

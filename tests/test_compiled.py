@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rwlocks import AbandonedHoldWarning, LockEvent, Mode, RWLock, _variant, set_observer
+from rwlocks._core import LockCore
 from rwlocks.testing import wait_until_parked
 
 if TYPE_CHECKING:
@@ -220,3 +221,54 @@ def test_another_interpreter_of_the_process_runs_plain_python() -> None:
 
 def test_the_signature_of_the_class_is_that_of_its_constructor() -> None:
     assert list(inspect.signature(RWLock).parameters) == ["policy", "name", "reentrant", "checkpoint", "backend"]
+
+
+@compiled_only
+def test_a_lock_that_nobody_fights_for_has_neither_mutex_nor_engine() -> None:
+    lock = RWLock()
+    with lock.read(), lock.read(timeout=5):
+        assert not lock.write().held
+    assert lock.policy.name == "fifo"
+    assert not any(isinstance(part, LockCore) for part in gc.get_referents(lock))
+    assert lock.statistics().acquisitions == 2
+    assert [type(part) for part in gc.get_referents(lock) if isinstance(part, LockCore)] == [LockCore]
+
+
+def test_all_who_look_first_at_the_same_time_see_the_same_lock() -> None:
+    for _ in range(200):
+        lock = RWLock()
+        guard = lock.write().acquire()
+        together = threading.Barrier(4)
+
+        def look(lock: RWLock = lock, together: threading.Barrier = together) -> tuple[object, bool]:
+            together.wait(30)
+            return lock._core, lock.read().try_acquire()
+
+        with ThreadPoolExecutor(4) as pool:
+            seen = [each.result(30) for each in [pool.submit(look) for _ in range(4)]]
+        assert seen == [(lock._core, False)] * 4
+        guard.release()
+        assert lock.locked() is None
+
+
+def test_news_under_way_may_outlive_their_lock() -> None:
+    lock = RWLock()
+    guard = lock.write().acquire()
+    core, mutex = lock._core, lock._core.monitor.mutex
+    guard.release()
+    del lock, guard
+    gc.collect()
+    assert core.lock() is None
+    with mutex:
+        assert core.monitor.engine.locked() is None
+
+
+@compiled_only
+def test_a_lock_is_initialised_once() -> None:
+    lock = RWLock()
+    with pytest.raises(RuntimeError, match="initialised before; make another one"):
+        lock.__init__()
+    raw = RWLock.__new__(type(lock))
+    for use in (raw.read, raw.locked):
+        with pytest.raises(RuntimeError, match="never initialised; call its __init__"):
+            use()

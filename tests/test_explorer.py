@@ -150,8 +150,8 @@ MUTANTS: Final = {
     ),
     "a write begins beside readers": Mutant("(mode is UPGRADABLE or not self.readers)", "True", PLAIN),
     "a read begins beside a writer": Mutant(
-        "-> bool:\n        if self.writer is not None:\n            return False\n        return mode is READ",
-        "-> bool:\n        return mode is READ",
+        "        if self.writer is not None:\n            return False\n        return mode is READ",
+        "        return mode is READ",
         PLAIN,
     ),
     "two are upgradable": Mutant(

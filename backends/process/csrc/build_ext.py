@@ -45,6 +45,7 @@ TWICE = (
     "_steps",
     "_ticket",
     "_views",
+    "backends._anyio",
     "backends._asyncio",
     "backends._delivery",
     "backends._threads",

@@ -1,0 +1,5 @@
+cpdef running()
+cpdef expect_running()
+cpdef current_task()
+cpdef bint loop_runs_here()
+cdef _notice_runtimes()
