@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, SupportsFloat, TypeAlias
+from typing import TYPE_CHECKING, Final, SupportsFloat, TypeAlias
 
 from rwlocks import _contended, _events
 from rwlocks._errors import DeadlockError, GuardStateError, NotHeldError
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from rwlocks._ticket import Ticket
 
 __all__ = ["Parking", "block", "in_seconds", "parking", "suspend"]
+
+# Local names: looking a member up in its Enum is slow on 3.11.
+WAITING: Final = State.WAITING
+HELD: Final = State.HELD
+DONE: Final = State.DONE
 
 Parking: TypeAlias = "Generator[float | None, None, bool]"
 """Yields how long to park at most, in seconds (None: for ever); returns whether the wish was granted in time."""
@@ -41,9 +46,9 @@ def parking(wait: Wait, ticket: Ticket, waiter: Waiter, timeout: float | None, c
         state = monitor.ask(partial(wait.begin, waiter), ticket, wait.outcome)
         begun = True
         state = _unless_in_circle(wait, ticket, state)
-        if state is State.WAITING and _events.observer is not None:
+        if state is WAITING and _events.observer is not None:
             _events.tell("wait", monitor.lock(), ticket, wait.wanted(ticket))
-        while state is State.WAITING:
+        while state is WAITING:
             waited = True
             left = None if deadline is None else deadline - clock()
             expired = left is not None and left <= 0
@@ -63,9 +68,9 @@ def parking(wait: Wait, ticket: Ticket, waiter: Waiter, timeout: float | None, c
             _events.tell("cancel", monitor.lock(), ticket, wait.wanted(ticket))
         refusal, ticket.refusal = ticket.refusal, None
         raise refusal
-    if state is State.DONE and not expired:
+    if state is DONE and not expired:
         raise RuntimeError("the event loop was closed while its task waited; wait on a loop that runs")
-    return state is State.HELD
+    return state is HELD
 
 
 def _until_next_look(ticket: Ticket, left: float | None) -> float | None:
@@ -74,13 +79,13 @@ def _until_next_look(ticket: Ticket, left: float | None) -> float | None:
 
 def _unless_in_circle(wait: Wait, ticket: Ticket, state: State) -> State:
     """Give way if the request is the one that has closed a circle of waiters, and somebody is to look for that."""
-    if state is not State.WAITING or not ticket.joined:
+    if state is not WAITING or not ticket.joined:
         return state
     from rwlocks import _graph
 
     refusal = _graph.refusal(wait.monitor, ticket, wait.wanted(ticket))
     if refusal is None:
-        return State.WAITING
+        return WAITING
     return wait.monitor.ask(partial(wait.give_way, refusal), ticket, wait.outcome)
 
 

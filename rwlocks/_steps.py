@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "Upgrade", "Wait"]
 
+NEW: Final = State.NEW
 WAITING: Final = State.WAITING
 HELD: Final = State.HELD
 DONE: Final = State.DONE
@@ -141,7 +142,7 @@ class Entry(_Bookkeeping):
         monitor = self.monitor
         ticket.waiter = waiter
         wakes = self._attempt_unless_strict(ticket, now)
-        if ticket.state is State.NEW:
+        if ticket.state is NEW:
             refusal = _deadlock.hopeless(monitor, ticket)
             if refusal is None:
                 monitor.engine.queue_up(ticket, now)

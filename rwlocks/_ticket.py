@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from rwlocks._line import Place
@@ -20,6 +20,9 @@ class State(enum.Enum):
     HELD = "held"
     DONE = "done"
     """Released, withdrawn or refused. A ticket is never used again."""
+
+
+NEW: Final = State.NEW  # looking a member up in its Enum is slow on 3.11
 
 
 class Deliverable(Protocol):
@@ -89,7 +92,7 @@ class Ticket:
         self.thread = thread
         self.task = task
         self.owner = thread if task is None else task
-        self.state: State = State.NEW
+        self.state: State = NEW
         self.arrival = 0
         """Rank among the waiters of this lock; 0 until it first had to queue, then kept for good."""
         self.asked: float | None = None

@@ -133,7 +133,7 @@ class build_ext(_build_ext):  # noqa: N801 - the name of the command
             if ext.name.startswith(COMPILED):
                 ext.sources = [str(self.translated(ext))]
                 # Speed is a matter of what is called, not of how that is optimised; and nobody waits for it gladly.
-                ext.extra_compile_args = ["-O1", "-g0"]
+                ext.extra_compile_args = ["-O2", "-g0"]
         if self.inplace or self.editable_mode:
             Path("rwlocks", "compiled", "backends").mkdir(parents=True, exist_ok=True)
         self.parallel = True
