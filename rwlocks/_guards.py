@@ -63,7 +63,8 @@ class Guard:
     @property
     def held(self) -> bool:
         """Whether this guard has the lock. True from the instant of the grant, before its waiter wakes."""
-        return self.ticket is not None and self.ticket.state is State.HELD
+        ticket = self.ticket  # Looked at once: other threads may use the guard.
+        return ticket is not None and ticket.state is State.HELD
 
     @property
     def mode(self) -> Mode:
@@ -128,7 +129,8 @@ class Guard:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.ticket is None or not self.ticket.detached:
+        ticket = self.ticket
+        if ticket is None or not ticket.detached:
             self._core.monitor.leave(self)
 
     def __aenter__(self) -> Coroutine[Any, Any, Self]:
@@ -140,7 +142,8 @@ class Guard:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.ticket is None or not self.ticket.detached:
+        ticket = self.ticket
+        if ticket is None or not ticket.detached:
             self._core.monitor.leave(self)
 
     def __await__(self) -> Generator[object, None, Self]:
@@ -163,8 +166,9 @@ class Guard:
         return self._timeout if isinstance(timeout, _Default) else in_seconds(timeout)
 
     def __del__(self) -> None:
-        if self.ticket is not None:
-            self._report_abandoned(self.ticket)
+        ticket = self.ticket
+        if ticket is not None:
+            self._report_abandoned(ticket)
 
     def _report_abandoned(
         self, ticket: Ticket, warn: Callable[..., None] = warnings.warn, held: State = State.HELD

@@ -420,8 +420,10 @@ class Monitor:
         if self.generation != _forks.generation:
             _fork.recover(self)
         with self.mutex:
-            if watcher.start():
-                self.watchers[watcher] = None
+            # Listed first: whoever stops watching meanwhile takes it off after he has said so.
+            self.watchers[watcher] = None
+            if not watcher.start():
+                self.watchers.pop(watcher, None)
             if self.inside:
                 return  # The section that this interrupts looks for it before it leaves.
             self.inside = True

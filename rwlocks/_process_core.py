@@ -135,7 +135,8 @@ class ProcessLockCore:
         try:
             entered = self._enter(ticket, may_wait=False)
         finally:
-            ticket.over = not entered
+            if not entered:
+                ticket.over = True
         return entered
 
     def locked(self) -> Mode | None:
@@ -358,11 +359,11 @@ class ProcessLockCore:
         return self._hopeless(ticket) or DeadlockError("the same owner holds the lock already; release that first")
 
     def _hopeless(self, ticket: ProcessTicket) -> DeadlockError | None:
-        return _deadlock.hopeless(self.monitor.picture().monitor, ticket.twin)
+        return self.monitor.draw(lambda picture: _deadlock.hopeless(picture.monitor, ticket.twin))
 
     def hopeless_upgrade(self, ticket: ProcessTicket) -> DeadlockError | None:
         """Why the hold must not wait to become the writer, if it must not."""
-        return _deadlock.hopeless_upgrade(self.monitor.picture().monitor, ticket.twin)
+        return self.monitor.draw(lambda picture: _deadlock.hopeless_upgrade(picture.monitor, ticket.twin))
 
     def _check_writer(self) -> None:
         if self._native.recovered():
@@ -381,8 +382,8 @@ class ProcessLockCore:
 
     def _time_out(self, ticket: ProcessTicket, mode: Mode, waited: float) -> NoReturn:
         self.monitor.tell("timeout", ticket, mode)
-        picture = self.monitor.picture()
-        raise LockTimeout(self.lock(), mode, waited, _snapshots.holders(picture.monitor, picture.now))
+        holders = self.monitor.draw(lambda picture: _snapshots.holders(picture.monitor, picture.now))
+        raise LockTimeout(self.lock(), mode, waited, holders)
 
     # -- runtimes ----------------------------------------------------------------------------------------------
 
@@ -448,7 +449,7 @@ class _Wait:
         return _graph.refusal(monitor, self.ticket.twin, self._mode)
 
     def __exit__(self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
-        self.ticket.settle()
+        self._core.monitor.settle(self.ticket)
         if self._told:
             self._core.monitor.tell_repairs(self.ticket, self._mended)
             if error is not None:

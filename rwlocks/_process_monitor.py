@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 DONE: Final = State.DONE
 WAITING: Final = State.WAITING
+_TURN: Final = 1.0  # seconds after which a thread looks without waiting for another that looks
 
 
 @final
@@ -105,7 +106,7 @@ class ProcessMonitor:
         except NotHeldError:
             raise self._why_not(ticket) from None
         self.roster.remove(ticket)
-        ticket.settle()
+        self.settle(ticket)
         if observed is not None:
             self._tell_release(ticket, *observed)
 
@@ -166,38 +167,73 @@ class ProcessMonitor:
         """Whether a writer has died, and nobody has marked the data consistent since."""
         return self.native.recovered()
 
-    def picture(self) -> Picture:
-        """All who hold and wait, in all processes."""
-        return Picture(self.native.snapshot(), self.roster, self.policy, self.lock, self.deadlocks)
+    def draw(self, what: Callable[[Picture], T]) -> T:
+        """Draw a picture of all who hold and wait, in all processes, and look at it.
+
+        Raises SegmentError and LockClosed.
+        """
+
+        def look() -> T:
+            return what(Picture(self.native.snapshot(), self.roster, self.policy, self.lock, self.deadlocks))
+
+        return self._in_turn(look)
+
+    def settle(self, ticket: ProcessTicket) -> None:
+        """A wait or a hold has ended."""
+        if ticket.is_known:
+            self._in_turn(ticket.settle)
+
+    def _in_turn(self, what: Callable[[], T]) -> T:
+        # The twins of our tickets are in all pictures, so that one thread at a time may look at them or change them.
+        # But a finaliser or a signal handler may do that to another lock in the midst of this, and one there to this.
+        turn, mine = self.roster.turn, False
+        try:
+            mine = turn.acquire(timeout=_TURN)
+            return what()
+        finally:
+            if mine:
+                turn.release()
 
     @property
     def engine(self) -> Engine:
         """What an in-process engine would be now, or at the `look` that is under way. Changing it changes nothing."""
-        return self._looks.get(threading.get_ident()) or self._picture_or_nothing()[0]
+        return self._looks.get(threading.get_ident()) or self._draw_or_nothing(lambda engine, _now: engine)
 
     def look(self, what: Callable[[float], T]) -> T:
         """Call it with the time of a snapshot, which is what `engine` shows meanwhile."""
-        me = threading.get_ident()
-        before = self._looks.get(me)
-        self._looks[me], now = self._picture_or_nothing()
-        try:
-            return what(now)
-        finally:
-            if before is None:
-                self._looks.pop(me, None)
-            else:
-                self._looks[me] = before
 
-    def _picture_or_nothing(self) -> tuple[Engine, float]:
+        def shown(engine: Engine, now: float) -> T:
+            me = threading.get_ident()
+            before = self._looks.get(me)
+            self._looks[me] = engine
+            try:
+                return what(now)
+            finally:
+                if before is None:
+                    self._looks.pop(me, None)
+                else:
+                    self._looks[me] = before
+
+        return self._draw_or_nothing(shown)
+
+    def _draw_or_nothing(self, what: Callable[[Engine, float], T]) -> T:
+        drawn = False
+
+        def look(picture: Picture) -> T:
+            nonlocal drawn
+            drawn = True
+            return what(picture.monitor.engine, picture.now)
+
         try:
-            picture = self.picture()
+            return self.draw(look)
         except (LockClosed, SegmentError):
-            return Engine(self.policy), self.clock()  # Nobody waits for a lock that is closed or damaged.
-        return picture.monitor.engine, picture.now
+            if drawn:
+                raise
+            return what(Engine(self.policy), self.clock())  # Nobody waits for a lock that is closed or damaged.
 
     def statistics(self) -> LockStatistics:
         """One consistent snapshot."""
-        return self.picture().statistics(self.rounds)
+        return self.draw(lambda picture: picture.statistics(self.rounds))
 
     def locked(self) -> Mode | None:
         """The strongest mode held."""

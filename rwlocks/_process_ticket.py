@@ -7,6 +7,7 @@ in one process only. So a ticket reads its state there, and adds whose it is her
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar, Final, final
 
@@ -72,20 +73,26 @@ class ProcessTicket(Hold):
     @property
     def twin(self) -> Ticket:
         """The same request as an in-process engine would know it; always the same object."""
-        if self._twin is None:
-            self._twin = Ticket(self.wish, self.thread, self.task)
-            self._twin.origin = weakref.ref(self)
-            self._twin.pid = os.getpid()
-        self._twin.owner = self.owner
-        self._twin.blocks = self.blocks
-        self._twin.detached = self.detached
-        self._twin.joined = self.joined
-        return self._twin
+        twin = self._twin
+        if twin is None:
+            twin = Ticket(self.wish, self.thread, self.task)
+            twin.origin = weakref.ref(self)
+            twin.pid = os.getpid()
+            twin = self.__dict__.setdefault("_twin", twin)  # Two threads may ask first.
+        twin.owner = self.owner
+        twin.blocks = self.blocks
+        twin.detached = self.detached
+        twin.joined = self.joined
+        return twin
 
     def settle(self) -> None:
-        """Let the twin know that a wait or a hold has ended, which no picture shows."""
-        if self._twin is not None:
-            self._twin.state, self._twin.mode = self.state, self.mode
+        """Let the twin, which there is, know that a wait or a hold has ended, which no picture shows."""
+        self.twin.state, self.twin.mode = self.state, self.mode
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a twin."""
+        return self._twin is not None
 
 
 @final
@@ -96,7 +103,7 @@ class Roster:
     dict. A ticket may still be listed for a moment after its release; look at its state.
     """
 
-    __slots__ = ("__weakref__", "_first", "_more", "waiting")
+    __slots__ = ("__weakref__", "_first", "_more", "turn", "waiting")
 
     implementation: ClassVar[type[Roster] | None] = None
     """The compiled subclass that new ones are made of, if there is one; see `rwlocks._process_compiled`."""
@@ -106,6 +113,8 @@ class Roster:
         self._more: dict[ProcessTicket, None] = {}
         """The further holds of owners who are listed already."""
         self.waiting: dict[ProcessTicket, None] = {}
+        self.turn = threading.RLock()
+        """To draw a picture and look at it."""
 
     def add(self, ticket: ProcessTicket) -> None:
         """It holds."""
@@ -130,36 +139,43 @@ class Roster:
         first = self._first.get(owner)
         if first is not None and first.state is State.HELD:
             return True
-        return any(t.owner is owner and t.state is State.HELD for t in tuple(self._more))
+        return any(t.owner is owner and t.state is State.HELD for t in list(self._more))
 
     def holds_another(self, ticket: ProcessTicket) -> bool:
         """Whether the owner of this hold has a second one."""
         first = self._first.get(ticket.owner)
-        others = [*tuple(self._more), *([] if first is None else [first])]
+        others = [*list(self._more), *([] if first is None else [first])]
         return any(t.owner is ticket.owner and t is not ticket and t.state is State.HELD for t in others)
 
     def everybody(self) -> Iterator[ProcessTicket]:
         """All who hold or wait."""
-        yield from tuple(self._first.values())
-        yield from tuple(self._more)
-        yield from tuple(self.waiting)
+        yield from list(self._first.values())
+        yield from list(self._more)
+        yield from list(self.waiting)
 
     def forked(self) -> None:
         """In a forked child: all of it is the parent's."""
         for ticket in self.everybody():
             ticket.detached = True
         self._first, self._more, self.waiting = {}, {}, {}
+        self.turn = threading.RLock()
 
 
 _rosters: weakref.WeakValueDictionary[bytes, Roster] = weakref.WeakValueDictionary()
 
 
+_making = threading.RLock()
+
+
 def roster_of(instance: bytes) -> Roster:
     """The roster of a segment; one for all objects of this process that use it."""
-    return _rosters.setdefault(instance, (Roster.implementation or Roster)())
+    with _making:
+        return _rosters.setdefault(instance, (Roster.implementation or Roster)())
 
 
 def _in_forked_child() -> None:
+    global _making  # noqa: PLW0603  another thread may have had it
+    _making = threading.RLock()
     for roster in tuple(_rosters.values()):
         roster.forked()
 

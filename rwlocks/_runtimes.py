@@ -194,9 +194,12 @@ def _remember(name: str, backend: Backend) -> Backend:
     seen = 0
     while seen != len(_loaded):
         seen = len(_loaded)
-        knowing = {b for b in tuple(_loaded.values()) if isinstance(b, AsyncBackend)}
+        knowing = {b for b in list(_loaded.values()) if isinstance(b, AsyncBackend)}
         # Sorted, so that the answer does not depend on who was loaded first.
         _with_tasks = tuple(sorted(knowing, key=lambda b: (b.name != "asyncio", b.name == "anyio")))
-    for told in when_noticed:
-        told(_with_tasks)
-    return backend
+    while True:
+        knowing_tasks = _with_tasks
+        for told in when_noticed:
+            told(knowing_tasks)
+        if _with_tasks is knowing_tasks:
+            return backend

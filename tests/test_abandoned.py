@@ -196,14 +196,21 @@ def test_one_that_is_dropped_while_a_waiter_queues_is_not_overlooked(monkeypatch
     lock = RWLock()
     guards = [lock.read().acquire()]
     usual = _runtimes.loop_runs_here
+    asking, dropped = threading.Event(), threading.Event()
 
     def loop_runs_here() -> bool:
-        guards.clear()  # when the request has been found not to be hopeless, and does not queue yet
+        asking.set()  # when the request has been found not to be hopeless, and does not queue yet
+        assert dropped.wait(SOON)
         return usual()
 
     monkeypatch.setattr(_runtimes, "loop_runs_here", loop_runs_here)
-    with warned(), ThreadPoolExecutor(1) as pool, pytest.raises(DeadlockError, match="dropped"):
-        pool.submit(lock.write(timeout=SOON).acquire).result(2 * SOON)
+    with warned(), ThreadPoolExecutor(1) as pool:
+        request = pool.submit(lock.write(timeout=SOON).acquire)
+        assert asking.wait(SOON)
+        guards.clear()  # By their maker: without the GIL a finaliser is left to that thread.
+        dropped.set()
+        with pytest.raises(DeadlockError, match="dropped"):
+            request.result(2 * SOON)
     forget_all(lock)
 
 

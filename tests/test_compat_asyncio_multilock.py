@@ -542,6 +542,7 @@ def test_the_quickstart_without_a_loop_runs() -> None:
     exclusive: Any = lock.acquire_nowait(asyncio_multilock.MultiLockType.EXCLUSIVE)
     assert not exclusive
     assert type_of(lock) is asyncio_multilock.MultiLockType.SHARED
+    lock.release(shared)
 
 
 def test_the_quickstart_of_the_monitor_runs() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +18,7 @@ from rwlocks.testing import wait_until_parked, wait_until_spent
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-lock_tests: Any = importlib.import_module("test.lock_tests")
+lock_tests: Any = pytest.importorskip("test.lock_tests", reason="this Python came without CPython's own tests")
 
 PLAIN: Final = ("RWLockRead", "RWLockWrite", "RWLockFair")
 DOWNGRADABLE: Final = tuple(f"{name}D" for name in PLAIN)

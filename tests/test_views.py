@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from rwlocks.testing import wait_until_parked
 if TYPE_CHECKING:
     from rwlocks._types import PolicyName
 
-lock_tests: Any = importlib.import_module("test.lock_tests")
+lock_tests: Any = pytest.importorskip("test.lock_tests", reason="this Python came without CPython's own tests")
 SOON: Final = 10.0  # seconds until a thread gives up, so that a test fails instead of hanging
 
 

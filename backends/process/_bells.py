@@ -64,7 +64,7 @@ class Bell:
             os.read(self._fd, 4096)
         except BlockingIOError:
             pass
-        for listener in tuple(self.listeners):
+        for listener in list(self.listeners):
             if listener.news():
                 listener.waiter.wake()
 
@@ -115,7 +115,7 @@ class Bells:
         bell.listeners.discard(listener)
         if bell.listeners:
             return
-        for loop, known in tuple(self._bells.items()):
+        for loop, known in list(self._bells.items()):
             if known is bell:
                 del self._bells[loop]
                 bell.close()
@@ -131,8 +131,8 @@ class Bells:
         """Those whose loop was closed while they waited; nobody will run them again."""
         return [
             listener
-            for bell in tuple(self._bells.values())
-            for listener in tuple(bell.listeners)
+            for bell in list(self._bells.values())
+            for listener in list(bell.listeners)
             if listener.waiter.lost()
         ]
 

@@ -199,15 +199,12 @@ class ProcessCore:
         context = hold.context
         if context is None:
             raise self._error(_NOT_HELD)
-        over, hold.over = hold.over, True  # First, so that a waiter who finds its hold gone knows why.
         token = hold.token or hold.known()
+        hold.ending = True
         answer = context.release(token)
         if answer != _DONE:
-            try:
-                self._finish(answer, context, lambda: lib.native_release(context.address, token))
-            except BaseException:
-                hold.over = over
-                raise
+            self._finish(answer, context, lambda: lib.native_release(context.address, token))
+        hold.over = True
         hold.token = 0
         if self._deferred:
             self._apply_deferred()
@@ -315,7 +312,7 @@ class ProcessCore:
         """Whether the wait ended with a grant; None if it goes on."""
         if answer in {_WAITS, _BUSY}:
             return None
-        if answer == _GRANTED or (answer == _NOT_HELD and hold.over):
+        if answer == _GRANTED or (answer == _NOT_HELD and hold.ending):
             return True  # It may have been released since, by whoever has the guard.
         if answer == _EXPIRED:
             return False
@@ -470,11 +467,14 @@ class ProcessCore:
             self._deferred.append(slow)
 
     def _apply_deferred(self) -> None:
-        waiting, self._deferred = self._deferred, []
-        for number, event in enumerate(waiting):
+        for event in self._deferred.copy():
             if event() == _BUSY:
-                self._deferred += waiting[number:]
                 return
+            try:
+                # Only now, so that none is lost; to do it a second time would change nothing.
+                self._deferred.remove(event)
+            except ValueError:
+                pass  # Another thread did it, too.
 
     # -- looking ------------------------------------------------------------------------------------------------
 
@@ -575,7 +575,8 @@ class ProcessCore:
             raise self._error(answer)
 
     def _context_of(self, hold: Hold) -> Context:
-        if hold.context is None or not hold.token:
+        """Also of one that was released during a wait, which the core then knows nothing of."""
+        if hold.context is None or not (hold.token or hold.ending):
             raise self._error(_NOT_HELD)
         return hold.context
 

@@ -29,6 +29,8 @@ class Hold:
     """Which record, and which use of it; 0 before the request and after its end."""
     over = False
     """Whether it was released or withdrawn."""
+    ending = False
+    """Whether somebody has set out to release it, so that a waiter who finds its record gone knows why."""
     cell: Out | None = None
     """Where the token appears, during a call that has let go of the interpreter's lock."""
     arrival = 0

@@ -781,6 +781,9 @@ static int fast_exec(PyObject *module) {
 
 static PyModuleDef_Slot fast_slots[] = {
     {Py_mod_exec, fast_exec},
+#ifdef Py_GIL_DISABLED
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED}, /* The core is made for many processes: every word that two may touch is atomic. */
+#endif
     {0, NULL},
 };
 
