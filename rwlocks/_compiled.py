@@ -35,8 +35,10 @@ if _variant.plain_because is not None:
 
 from rwlocks._fastpath import forked, install, install_door, marks, observe
 
-ABOUT: Final = (
-    "a fast path for whatever needs no policy, in front of the engine, which is compiled from its Python source"
+ABOUT: Final = "a fast path for whatever needs no policy, in front of the engine, which is " + (
+    "compiled from its Python source"
+    if _variant.slow_path_because is None
+    else f"plain Python: {_variant.slow_path_because}"
 )
 """How it was built, for `rwlocks.features`."""
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rwlocks._types import PolicyName
 
 pytestmark = pytest.mark.skipif(
-    _variant.plain_because is not None, reason=f"promised for compiled code: {_variant.plain_because}"
+    _variant.slow_path_because is not None, reason=f"promised for compiled code: {_variant.slow_path_because}"
 )
 
 MODES: Final = tuple(Mode)

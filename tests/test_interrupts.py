@@ -427,7 +427,7 @@ class Tracer:
         return None
 
 
-@pytest.mark.skipif(_variant.plain_because is None, reason="compiled code has no lines that could be interrupted")
+@pytest.mark.skipif(_variant.slow_path_because is None, reason="compiled code has no lines that could be interrupted")
 @pytest.mark.parametrize("patience", [None, 0.0])
 def test_an_interrupt_at_any_line_around_the_wait_leaves_nothing_behind(patience: float | None) -> None:
     """Also between the park and the step after it, and although the traceback keeps every frame alive."""
@@ -519,7 +519,7 @@ def test_a_downgrade_that_races_with_the_release_of_its_guard_changes_nothing() 
         with lock._core.monitor.mutex:
             downgrading = pool.submit(second)
             # In compiled code nothing shows but who has called it.
-            where = "second" if _variant.plain_because is None else "downgrade"
+            where = "second" if _variant.slow_path_because is None else "downgrade"
             while not idents or sys._current_frames()[idents[0]].f_code.co_name != where:
                 pass
             guard.release()

@@ -44,6 +44,19 @@ static bool is_strict(const struct door *door) {
     return deadlocks != s_raise && deadlocks != s_cycles;
 }
 
+/* A new reference, or NULL. A forked child replaces it, perhaps at this moment. */
+static PyObject *context_of(const struct door *door) {
+#ifdef Py_GIL_DISABLED
+    PyObject *context = PyObject_GetAttr(door->native, s_context);
+    if (context == NULL) {
+        PyErr_Clear();
+    }
+    return context;
+#else
+    return Py_XNewRef(*at(door->native, context_offset));
+#endif
+}
+
 static int door_enter(struct place *place, struct seat *seat, PyObject *task) {
     struct door *door = (struct door *)place;
     /* First whatever allocates or calls, for it may let others in, perhaps with this very guard. */
@@ -52,33 +65,45 @@ static int door_enter(struct place *place, struct seat *seat, PyObject *task) {
     if (thread == NULL || (task != NULL && (reference = owner_reference(task)) == NULL)) {
         return -1;
     }
-    PyObject *context = *at(door->native, context_offset);
+    PyObject *context = context_of(door);
+    latch(&standing_at(door->roster)->latch);
     if (seat->standing || seat->ticket != NULL || gate_observed || is_strict(door) || context == NULL ||
         !Py_IS_TYPE(context, undisputed->context_type) ||
         !undisputed->enter(context, (uint32_t)seat->mode + 1, &seat->token)) {
+        unlatch(&standing_at(door->roster)->latch);
+        Py_XDECREF(context);
         Py_XDECREF(reference);
         return 0;
     }
     seat->thread = Py_NewRef(thread);
     seat->task = reference;
-    seat->context = Py_NewRef(context);
+    seat->context = context;
     seat->roster = Py_NewRef(door->roster);
     stand(standing_at(door->roster), seat);
+    unlatch(&standing_at(door->roster)->latch);
     return 1;
 }
 
+/* Unlatches. Whoever destroys the last of what was kept here may come back. */
 static void vacate(struct seat *seat) {
-    stand_no_more(standing_at(seat->roster), seat);
-    seat_vacate(seat);
-    Py_CLEAR(seat->context);
-    Py_CLEAR(seat->roster);
+    struct standing *standing = standing_at(seat->roster);
+    PyObject *thread = seat->thread, *task = seat->task, *context = seat->context, *roster = seat->roster;
+    seat->thread = seat->task = seat->context = seat->roster = NULL;
+    stand_no_more(standing, seat);
+    unlatch(&standing->latch);
+    Py_DECREF(thread);
+    Py_XDECREF(task);
+    Py_DECREF(context);
+    Py_DECREF(roster);
 }
 
 static bool door_leave(struct seat *seat) {
     struct door *door = (struct door *)seat->place;
     PyObject *deferred = *at(door->native, deferred_offset);
-    if (gate_observed || deferred == NULL || PyList_GET_SIZE(deferred) != 0 ||
+    latch(&standing_at(door->roster)->latch);
+    if ((FREE_THREADED && !seat->standing) || gate_observed || deferred == NULL || PyList_GET_SIZE(deferred) != 0 ||
         !undisputed->release(seat->context, seat->token)) {
+        unlatch(&standing_at(door->roster)->latch);
         return false;
     }
     vacate(seat);
@@ -117,9 +142,11 @@ static int enlist(const struct seat *seat, PyObject *ticket) {
     return listed == ticket ? 0 : listed == NULL ? -1 : PyDict_SetItem(more, ticket, Py_None);
 }
 
+/* Unlatches. */
 static int absorb(struct seat *seat) {
     PyObject *ticket = ticket_for(seat);
     if (ticket == NULL || enlist(seat, ticket) < 0) {
+        unlatch(&standing_at(seat->roster)->latch);
         Py_XDECREF(ticket);
         return -1;
     }
@@ -129,22 +156,32 @@ static int absorb(struct seat *seat) {
 }
 
 /* The collector must not come in between: what it destroys may ask for this very lock. */
-static bool door_absorb(struct seat *seat) {
-    int collecting = PyGC_Disable();
+static bool absorb_latched(struct seat *seat) {
+    int paused = pause_collector();
     int failed = absorb(seat);
-    if (collecting) {
-        PyGC_Enable();
-    }
+    resume_collector(paused);
     return !failed;
+}
+
+static bool door_absorb(struct seat *seat) {
+    latch_place(seat->place);
+    if (FREE_THREADED && !seat->standing) {
+        unlatch_place(seat->place);
+        return true;
+    }
+    return absorb_latched(seat);
 }
 
 static bool absorb_all(PyObject *roster) {
     struct standing *standing = standing_at(roster);
+    latch(&standing->latch);
     while (standing->first != NULL) {
-        if (!door_absorb(standing->first)) {
+        if (!absorb_latched(standing->first)) {
             return false;
         }
+        latch(&standing->latch);
     }
+    unlatch(&standing->latch);
     return true;
 }
 
@@ -174,7 +211,14 @@ LOOKS(everybody)
 LOOKS(holds)
 LOOKS(holds_another)
 
+/* In a forked child, where no other thread runs. */
+static PyObject *roster_forked(PyObject *self, PyObject *arguments) {
+    latch_anew(&standing_at(self)->latch);
+    return call_purely(roster_type->tp_base, "forked", self, arguments, NULL);
+}
+
 static PyMethodDef roster_methods[] = {
+    {"forked", roster_forked, METH_VARARGS, NULL},
     {"everybody", roster_everybody, METH_VARARGS, NULL},
     {"holds", roster_holds, METH_VARARGS, NULL},
     {"holds_another", roster_holds_another, METH_VARARGS, NULL},

@@ -12,7 +12,9 @@
  * Other processes see no difference. Nor does a forked child: it looks into the roster, to say that nothing there is its
  * own, and the context of a hold that was made before the fork is of no use there anyway.
  *
- * All of this is protected by the interpreter's lock, which is never given up between the core's answer and its effect.
+ * All of this is protected by the interpreter's lock, which is never given up between the core's answer and its effect, or where
+ * there is none by the latch of the roster's list. A thread that has it can be made to wait for a dict; so a fork may find
+ * it taken, and a child begins with a new one.
  */
 #ifndef RWLOCKS_DOOR_H
 #define RWLOCKS_DOOR_H

@@ -1,4 +1,4 @@
-/* What a gate reads of the monitor and the engine of its lock, and tells them; all of it inside the mutex.
+/* What a gate reads of the monitor and the engine of its lock, and tells them; all of it inside the mutex, but for a glance.
  *
  * Twice, because they are made of two materials: engine_fields.c knows the structs of the compiled classes, whose layout
  * Cython writes down from the .pxd files; engine_slots.c reads the slots of the Python ones, which a free-threaded
@@ -37,6 +37,8 @@ bool monitor_has_usual_clock(PyObject *monitor);
 bool monitor_is_inside(PyObject *monitor);
 
 void engine_read(PyObject *engine, struct engine_state *state);
+/* Outside the mutex, so that what is read may be of several moments. */
+void engine_glance(PyObject *monitor, struct engine_state *state);
 /* If all who wait, so many, are young: true, and when the first of them is not any more. */
 bool engine_all_are_young(PyObject *engine, Py_ssize_t waiting, double *until);
 /* Whether nobody is due when the lock becomes free, because the first is a writer who was told already, or comes to it. */

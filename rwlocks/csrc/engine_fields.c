@@ -42,6 +42,8 @@ void engine_read(PyObject *object, struct engine_state *state) {
     state->nesting = engine->nesting;
 }
 
+void engine_glance(PyObject *monitor, struct engine_state *state) { engine_read(monitor_engine(monitor), state); }
+
 bool engine_all_are_young(PyObject *object, Py_ssize_t waiting, double *until) {
     const Line *young = ((Engine *)object)->young;
     if (!is_there(young->head) || young->length != waiting) {

@@ -3,11 +3,14 @@
 #include "types.h"
 
 PyObject *mode_members[MODES];
-static PyObject *ticket_type, *state_held, *state_done, *order_arrival;
+static PyObject *state_held, *state_done, *order_arrival;
+static PyObject *blank; /* a ticket, of which others are copies */
+static Py_ssize_t *ticket_offsets; /* of all its slots */
+static Py_ssize_t ticket_slots;
 static PyObject *monotonic; /* time.monotonic */
 
 #define NAMES(X)                                                                                                       \
-    X(acquisitions) X(after_write) X(beside) X(max_consecutive_writers) X(poked) X(readers) X(since) X(state)              \
+    X(acquisitions) X(after_write) X(beside) X(engine) X(max_consecutive_writers) X(poked) X(readers) X(state)             \
     X(upgradable) X(while_reading) X(writer)
 #define DECLARE(name) static PyObject *s_##name;
 NAMES(DECLARE)
@@ -32,7 +35,12 @@ enum field {
     LINE_LENGTH,
     PLACE_KEY,
     PLACE_WHO,
+    TICKET_MODE,
     TICKET_OWNER,
+    TICKET_SINCE,
+    TICKET_STATE,
+    TICKET_TASK,
+    TICKET_THREAD,
     FIELDS,
 };
 static const struct {
@@ -42,7 +50,8 @@ static const struct {
     {MONITOR, "clock"},    {MONITOR, "deferred"},  {MONITOR, "engine"},     {MONITOR, "inside"},  {MONITOR, "watchers"},
     {ENGINE, "contended"}, {ENGINE, "holders"},    {ENGINE, "nesting"},     {ENGINE, "policy"},   {ENGINE, "readers"},
     {ENGINE, "upgradable"}, {ENGINE, "upgrading"}, {ENGINE, "waiting"},     {ENGINE, "writer"},   {ENGINE, "young"},
-    {LINE, "head"},        {LINE, "length"},       {PLACE, "key"},          {PLACE, "who"},       {TICKET, "owner"},
+    {LINE, "head"},        {LINE, "length"},       {PLACE, "key"},          {PLACE, "who"},       {TICKET, "mode"},
+    {TICKET, "owner"},     {TICKET, "since"},      {TICKET, "state"},       {TICKET, "task"},     {TICKET, "thread"},
 };
 static Py_ssize_t offsets[FIELDS];
 
@@ -86,6 +95,21 @@ void engine_read(PyObject *engine, struct engine_state *state) {
     state->upgradable = is_there(engine, ENGINE_UPGRADABLE);
     state->upgrading = is_there(engine, ENGINE_UPGRADING);
     state->nesting = field(engine, ENGINE_NESTING) != Py_False;
+}
+
+void engine_glance(PyObject *monitor, struct engine_state *state) {
+    /* Numbers and the engine itself may be replaced at this moment; whether something is there can be seen without touching it. */
+    PyObject *engine = PyObject_GetAttr(monitor, s_engine);
+    PyObject *readers = engine == NULL ? NULL : PyObject_GetAttr(engine, s_readers);
+    *state = (struct engine_state){0};
+    if (readers != NULL) {
+        state->readers = PyLong_AsSsize_t(readers);
+        state->writer = is_there(engine, ENGINE_WRITER);
+        state->upgradable = is_there(engine, ENGINE_UPGRADABLE);
+    }
+    Py_XDECREF(readers);
+    Py_XDECREF(engine);
+    PyErr_Clear();
 }
 
 bool engine_all_are_young(PyObject *engine, Py_ssize_t waiting, double *until) {
@@ -142,13 +166,25 @@ int engine_add_acquisitions(PyObject *engine, uint64_t more) { return add(engine
 
 /* -- tickets ------------------------------------------------------------------------------------------------------------ */
 
+/* Nobody else knows the ticket. */
+static void fill(PyObject *ticket, enum field field, PyObject *value) {
+    Py_XSETREF(*at(ticket, offsets[field]), Py_NewRef(value));
+}
+
+/* As its constructor would have made it, which is Python code here and could be interrupted: a copy of one. */
 static PyObject *ticket_for(const struct seat *seat) {
-    PyObject *task = seat->task == NULL ? Py_None : seat->task;
-    PyObject *ticket = PyObject_CallFunctionObjArgs(ticket_type, mode_members[seat->mode], seat->thread, task, NULL);
     PyObject *since = seat->since < 0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(seat->since);
-    if (ticket != NULL && (since == NULL || PyObject_SetAttr(ticket, s_state, state_held) < 0 ||
-                           PyObject_SetAttr(ticket, s_since, since) < 0)) {
-        Py_CLEAR(ticket);
+    PyObject *ticket = since == NULL ? NULL : PyType_GenericAlloc(Py_TYPE(blank), 0);
+    if (ticket != NULL) {
+        for (Py_ssize_t i = 0; i < ticket_slots; i++) {
+            *at(ticket, ticket_offsets[i]) = Py_XNewRef(*at(blank, ticket_offsets[i]));
+        }
+        fill(ticket, TICKET_MODE, mode_members[seat->mode]);
+        fill(ticket, TICKET_THREAD, seat->thread);
+        fill(ticket, TICKET_TASK, seat->task == NULL ? Py_None : seat->task);
+        fill(ticket, TICKET_OWNER, seat->task == NULL ? seat->thread : seat->task);
+        fill(ticket, TICKET_STATE, state_held);
+        fill(ticket, TICKET_SINCE, since);
     }
     Py_XDECREF(since);
     return ticket;
@@ -180,6 +216,25 @@ bool ticket_is_over(PyObject *ticket) { return peek(ticket, s_state) == state_do
 
 /* -- the package ---------------------------------------------------------------------------------------------------------- */
 
+static int know_tickets(PyObject *type) {
+    PyObject *slots = PyObject_GetAttrString(type, "__slots__");
+    if (slots == NULL || !PyTuple_Check(slots) ||
+        (ticket_offsets = PyMem_Calloc((size_t)PyTuple_GET_SIZE(slots), sizeof *ticket_offsets)) == NULL) {
+        Py_XDECREF(slots);
+        return -1;
+    }
+    for (; ticket_slots < PyTuple_GET_SIZE(slots); ticket_slots++) {
+        const char *name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(slots, ticket_slots));
+        if (name == NULL || slot_offset(type, name, &ticket_offsets[ticket_slots]) < 0) {
+            Py_DECREF(slots);
+            return -1;
+        }
+    }
+    Py_DECREF(slots);
+    blank = PyObject_CallOneArg(type, mode_members[READ]);
+    return blank == NULL ? -1 : 0;
+}
+
 int engine_prepare(const struct engine_parts *parts) {
     for (int i = 0; i < FIELDS; i++) {
         if (slot_offset(PyTuple_GET_ITEM(parts->classes, fields[i].class), fields[i].name, &offsets[i]) < 0) {
@@ -194,7 +249,9 @@ int engine_prepare(const struct engine_parts *parts) {
     for (Py_ssize_t i = 0; i < MODES; i++) {
         mode_members[i] = Py_NewRef(PyTuple_GET_ITEM(parts->modes, i));
     }
-    ticket_type = Py_NewRef(PyTuple_GET_ITEM(parts->classes, 4));
+    if (know_tickets(PyTuple_GET_ITEM(parts->classes, 4)) < 0) {
+        return -1;
+    }
     state_held = Py_NewRef(parts->held);
     state_done = Py_NewRef(parts->done);
     order_arrival = Py_NewRef(parts->arrival);

@@ -9,15 +9,15 @@
 struct mutex {
     PyObject_HEAD
     PyThread_type_lock lock;
-    unsigned long owner;
-    unsigned int depth;
+    SHARED(unsigned long) owner;
+    SHARED(unsigned int) depth;
     struct mutex *outer; /* which its owner had taken before */
-    struct gate *gate;   /* NULL once its lock is gone: wake-ups under way may outlive that */
+    SHARED(struct gate *) gate; /* NULL once its lock is gone: wake-ups under way may outlive that */
     PyObject *monitor;   /* which keeps this, and whose engine absorbs; NULL until there is one */
 };
 
 static PyTypeObject *mutex_type;
-bool gate_observed;
+SHARED(bool) gate_observed;
 bool (*gate_needs_mutex)(struct gate *gate);
 static _Atomic uint32_t forks = 1;       /* counted where a fork happens, also one that Python has not heard of */
 static _Atomic uint32_t forks_heard = 1; /* what that was at the last fork that Python has heard of */
@@ -91,7 +91,9 @@ static int gate_enter(struct place *place, struct seat *seat, PyObject *task) {
     if (task != NULL && (reference = owner_reference(task)) == NULL) {
         return -1;
     }
-    if (!admits(gate, seat) || seat->standing || seat->ticket != NULL) {
+    latch(&gate->standing.latch);
+    if (seat->standing || seat->ticket != NULL || !admits(gate, seat)) {
+        unlatch(&gate->standing.latch);
         Py_XDECREF(reference);
         return 0;
     }
@@ -100,6 +102,7 @@ static int gate_enter(struct place *place, struct seat *seat, PyObject *task) {
     take_role(gate, seat->mode);
     stand(&gate->standing, seat);
     gate->entered++;
+    unlatch(&gate->standing.latch);
     return 1;
 }
 
@@ -113,12 +116,18 @@ static bool leaves_all_as_it_is(const struct gate *gate, enum mode mode) {
 
 static bool gate_leave(struct seat *seat) {
     struct gate *gate = (struct gate *)seat->place;
-    if (is_shut(gate) || !leaves_all_as_it_is(gate, seat->mode)) {
+    latch(&gate->standing.latch);
+    if ((FREE_THREADED && !seat->standing) || is_shut(gate) || !leaves_all_as_it_is(gate, seat->mode)) {
+        unlatch(&gate->standing.latch);
         return false;
     }
     leave_role(gate, seat->mode);
+    PyObject *thread = seat->thread, *task = seat->task;
+    seat->thread = seat->task = NULL;
     stand_no_more(&gate->standing, seat);
-    seat_vacate(seat);
+    unlatch(&gate->standing.latch);
+    Py_DECREF(thread);
+    Py_XDECREF(task);
     return true;
 }
 
@@ -130,9 +139,11 @@ static int absorb_first(struct gate *gate, PyObject *engine) {
     if (ticket == NULL) {
         return -1;
     }
-    stand_no_more(&gate->standing, seat);
+    latch(&gate->standing.latch);
     Py_XSETREF(seat->ticket, ticket);
     seat_vacate(seat);
+    stand_no_more(&gate->standing, seat);
+    unlatch(&gate->standing.latch);
     return 0;
 }
 
@@ -142,7 +153,7 @@ static int absorb(struct gate *gate, PyObject *monitor) {
         return 0;
     }
     PyObject *engine = Py_NewRef(monitor_engine(monitor));
-    int collecting = PyGC_Disable();
+    int paused = pause_collector();
     int failed = engine_add_acquisitions(engine, gate->entered);
     if (!failed) {
         gate->entered = 0;
@@ -150,26 +161,32 @@ static int absorb(struct gate *gate, PyObject *monitor) {
     while (!failed && gate->standing.first != NULL) {
         failed = absorb_first(gate, engine);
     }
-    if (collecting) {
-        PyGC_Enable();
-    }
+    resume_collector(paused);
     Py_DECREF(engine);
     return failed;
 }
 
 /* -- what the engine has become --------------------------------------------------------------------------------------- */
 
-static void shut(struct gate *gate) { gate->entering = gate->leaving = gate->sharing = gate->counting = false; }
+static void shut(struct gate *gate) {
+    latch(&gate->standing.latch);
+    gate->entering = gate->leaving = gate->sharing = gate->counting = false;
+    unlatch(&gate->standing.latch);
+}
+
+static void unshut(struct gate *gate, bool entering, bool leaving, bool sharing) {
+    latch(&gate->standing.latch);
+    gate->entering = entering;
+    gate->leaving = leaving;
+    gate->sharing = sharing;
+    unlatch(&gate->standing.latch);
+}
 
 /* Newcomers may overtake while all who wait are young. */
 static void publish_waiters(struct gate *gate, PyObject *monitor, PyObject *engine, const struct engine_state *state) {
-    gate->sharing = !state->upgrading;
-    if (!monitor_has_usual_clock(monitor) || !engine_all_are_young(engine, state->contended, &gate->until)) {
-        return;
-    }
-    gate->entering = true;
-    gate->counting = engine_counts_writes(engine);
-    gate->leaving = engine_first_is_poked(engine);
+    bool young = monitor_has_usual_clock(monitor) && engine_all_are_young(engine, state->contended, &gate->until);
+    gate->counting = young && engine_counts_writes(engine);
+    unshut(gate, young, young && engine_first_is_poked(engine), !state->upgrading);
 }
 
 static void publish(struct gate *gate, PyObject *monitor) {
@@ -188,7 +205,7 @@ static void publish(struct gate *gate, PyObject *monitor) {
         publish_waiters(gate, monitor, engine, &state);
     } else {
         gate->until = INFINITY;
-        gate->entering = gate->leaving = true;
+        unshut(gate, true, true, false);
     }
 }
 
@@ -209,6 +226,15 @@ static void give(struct mutex *mutex) {
     PyThread_release_lock(mutex->lock);
 }
 
+static void wait_for(struct mutex *mutex) {
+    PyThread_type_lock lock = mutex->lock;
+    if (!PyThread_acquire_lock(lock, NOWAIT_LOCK)) {
+        Py_BEGIN_ALLOW_THREADS
+        PyThread_acquire_lock(lock, WAIT_LOCK);
+        Py_END_ALLOW_THREADS
+    }
+}
+
 /* 1, or 0 if it is taken and not to be waited for, or -1 with an exception set. Signals are answered later: a section is short,
  * and whoever has to release must not be kept from it. */
 static int take(struct mutex *mutex, bool blocking) {
@@ -216,14 +242,10 @@ static int take(struct mutex *mutex, bool blocking) {
         mutex->depth++;
         return 1;
     }
-    if (!PyThread_acquire_lock(mutex->lock, NOWAIT_LOCK)) {
-        if (!blocking) {
-            return 0;
-        }
-        PyThread_type_lock lock = mutex->lock;
-        Py_BEGIN_ALLOW_THREADS
-        PyThread_acquire_lock(lock, WAIT_LOCK);
-        Py_END_ALLOW_THREADS
+    if (blocking) {
+        wait_for(mutex);
+    } else if (!PyThread_acquire_lock(mutex->lock, NOWAIT_LOCK)) {
+        return 0;
     }
     mutex->owner = PyThread_get_thread_ident();
     mutex->depth = 1;
@@ -264,7 +286,8 @@ static bool pass_through(struct mutex *mutex) {
     return left != NULL;
 }
 
-/* Nobody is inside, or it would not stand at the gate: this does not wait. */
+/* Nobody is inside, or it would not stand at the gate: this does not wait, or without the interpreter's lock for somebody only
+ * who is about to absorb it. */
 static bool gate_absorb(struct seat *seat) {
     struct gate *gate = (struct gate *)seat->place;
     return (gate->mutex != NULL || gate_needs_mutex(gate)) && pass_through(gate->mutex);
@@ -284,9 +307,19 @@ void gate_open(struct gate *gate, bool to_all, bool nesting) {
 }
 
 void gate_close(struct gate *gate) {
-    if (gate->mutex != NULL) {
-        gate->mutex->gate = NULL;
-        gate->mutex = NULL;
+    struct mutex *mutex = gate->mutex;
+    if (mutex == NULL) {
+        return;
+    }
+    gate->mutex = NULL;
+    /* Without the interpreter's lock somebody may be inside at this moment, for a wake-up that was under way. */
+    bool waits = FREE_THREADED && !is_mine(mutex);
+    if (waits) {
+        wait_for(mutex);
+    }
+    mutex->gate = NULL;
+    if (waits) {
+        PyThread_release_lock(mutex->lock);
     }
 }
 
@@ -295,6 +328,8 @@ void mutex_attach(PyObject *self, PyObject *monitor) {
     mutex->monitor = monitor;
     mutex->gate->mutex = mutex;
 }
+
+void mutex_discard(PyObject *mutex) { ((struct mutex *)mutex)->gate = NULL; }
 
 PyObject *mutex_new(struct gate *gate) {
     PyThread_type_lock lock = PyThread_allocate_lock();
@@ -316,7 +351,11 @@ PyObject *mutex_new(struct gate *gate) {
 
 static void mutex_dealloc(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
-    PyThread_free_lock(((struct mutex *)self)->lock);
+    struct mutex *mutex = (struct mutex *)self;
+    if (mutex->gate != NULL && mutex->gate->mutex == mutex) {
+        mutex->gate->mutex = NULL; /* The collector takes the core of a lock apart before the lock itself. */
+    }
+    PyThread_free_lock(mutex->lock);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -355,6 +394,7 @@ static PyObject *mutex_renewed(PyObject *self, PyObject *Py_UNUSED(none)) {
     mutex->depth = 0;
     mutex->owner = 0;
     if (serves(mutex)) {
+        latch_anew(&mutex->gate->standing.latch);
         shut(mutex->gate);
     }
     return Py_NewRef(self);
@@ -373,14 +413,18 @@ static PyObject *mutex_interrupts_another(PyObject *self, PyObject *Py_UNUSED(no
 }
 
 static PyObject *mutex_strongest(PyObject *self, PyObject *Py_UNUSED(none)) {
-    const struct mutex *mutex = (struct mutex *)self;
+    struct gate *gate = ((struct mutex *)self)->gate;
     struct engine_state state;
-    engine_read(monitor_engine(mutex->monitor), &state);
+    engine_glance(((struct mutex *)self)->monitor, &state);
     bool read = state.readers != 0;
-    for (struct seat *seat = mutex->gate == NULL ? NULL : mutex->gate->standing.first; seat != NULL; seat = seat->after) {
-        state.writer |= seat->mode == WRITE;
-        state.upgradable |= seat->mode == UPGRADABLE;
-        read = true;
+    if (gate != NULL) {
+        latch(&gate->standing.latch);
+        for (struct seat *seat = gate->standing.first; seat != NULL; seat = seat->after) {
+            state.writer |= seat->mode == WRITE;
+            state.upgradable |= seat->mode == UPGRADABLE;
+            read = true;
+        }
+        unlatch(&gate->standing.latch);
     }
     return Py_NewRef(state.writer       ? mode_members[WRITE]
                      : state.upgradable ? mode_members[UPGRADABLE]

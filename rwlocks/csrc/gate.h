@@ -11,8 +11,10 @@
  *
  * Mutex and engine come with the first who needs them. A lock that nobody has fought for is a gate and nothing else.
  *
- * All of this is protected by the interpreter's lock, which is never given up between a decision and its effect. That is
- * why nothing can interrupt the fast path, a signal handler and a finaliser included.
+ * All of this is protected by the interpreter's lock, which is never given up between a decision and its effect, or where there
+ * is none by the latch of those who stand here. That is why nothing can interrupt the fast path, a signal handler and a
+ * finaliser included. Whoever opens or shuts the gate latches it for that moment; behind a gate that is shut the mutex
+ * protects it.
  */
 #ifndef RWLOCKS_GATE_H
 #define RWLOCKS_GATE_H
@@ -32,11 +34,11 @@ struct gate {
     bool writer;
     bool upgradable;
     uint32_t readers;
-    uint32_t generation; /* of the process, by number of forks */
+    SHARED(uint32_t) generation; /* of the process, by number of forks */
     double until;        /* when the first waiter is not young any more; infinite while nobody waits */
     uint64_t entered;    /* since the engine was told */
     struct standing standing;
-    struct mutex *mutex; /* once there is one: the core keeps it */
+    SHARED(struct mutex *) mutex; /* once there is one: the core keeps it */
 };
 
 /* Once, when the lock is made. `to_all`: no rule of the lock needs more than the gate knows. */
@@ -48,6 +50,9 @@ PyObject *mutex_new(struct gate *gate);
 /* Now the gate is that of this monitor, whose mutex it is. */
 void mutex_attach(PyObject *mutex, PyObject *monitor);
 
+/* The gate has another one. */
+void mutex_discard(PyObject *mutex);
+
 /* The lock is going. */
 void gate_close(struct gate *gate);
 
@@ -55,7 +60,7 @@ void gate_close(struct gate *gate);
 extern bool (*gate_needs_mutex)(struct gate *gate);
 
 /* Whether an observer wants to hear of every grant and release, of whatever lock. */
-extern bool gate_observed;
+extern SHARED(bool) gate_observed;
 
 /* Python has heard of a fork. */
 void gate_note_fork(void);

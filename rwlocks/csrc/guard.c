@@ -8,7 +8,7 @@
 #include "owner.h"
 #include "types.h"
 
-#define SPARE 16 /* deallocated guards kept for the next acquisition, of each kind */
+#define SPARE 16 /* deallocated guards kept for the next acquisition, of each kind; protected by the interpreter's lock */
 
 struct kind {
     PyTypeObject *type;
@@ -28,19 +28,55 @@ static PyTypeObject *lock_type;
 static PyObject *make_core; /* `LockCore` */
 static PyObject *in_seconds;
 static PyObject *seat_is_taken; /* of rwlocks._refusals */
-static PyObject *state_held;
-static PyObject *s_enter, *s_exit, *s_aenter, *s_acquire, *s_try_acquire, *s_release;
+static PyObject *state_held, *state_done;
+static PyObject *s_enter, *s_exit, *s_aenter, *s_acquire, *s_try_acquire, *s_release, *s_state;
 static PyObject *entered_type;
 static PyObject *left; /* what leaving an `async with` awaits; it has nothing to say */
 
 static struct seat *seat_of(PyObject *guard) { return (struct seat *)((char *)guard + seat_offset); }
+
+/* A new reference, or NULL. Until its `__init__` has found the place the guard is nobody else's. */
+static PyObject *ticket_of(struct seat *seat) {
+    if (seat->place == NULL) {
+        return Py_XNewRef(seat->ticket);
+    }
+    latch_place(seat->place);
+    PyObject *ticket = Py_XNewRef(seat->ticket);
+    unlatch_place(seat->place);
+    return ticket;
+}
+
+/* Put a ticket, or NULL, in the place of another, which is given up; false if another thread has taken the seat meanwhile. */
+static bool replace_ticket(struct seat *seat, PyObject *before, PyObject *ticket) {
+    if (seat->place != NULL) {
+        latch_place(seat->place);
+    }
+    bool may = !seat->standing && seat->ticket == before;
+    if (may) {
+        seat->ticket = Py_XNewRef(ticket);
+    }
+    if (seat->place != NULL) {
+        unlatch_place(seat->place);
+    }
+    if (may) {
+        Py_XDECREF(before);
+    }
+    return may;
+}
+
+/* Whether a ticket, or NULL, is in nobody's way. -1 with an exception set: for a process lock to say it takes Python code. */
+static int is_done(PyObject *ticket) {
+    PyObject *state = ticket == NULL ? Py_NewRef(state_done) : PyObject_GetAttr(ticket, s_state);
+    Py_XDECREF(state);
+    return state == NULL ? -1 : state == state_done;
+}
 
 /* -- life ----------------------------------------------------------------------------------------------------------- */
 
 static PyObject *guard_new_for(PyObject *lock, PyObject *core, struct place *place, enum mode mode, PyObject *timeout) {
     struct kind *kind = &kinds[mode];
     PyObject *guard;
-    if (kind->spares != 0) {
+    if (!FREE_THREADED && kind->spares != 0) {
         guard = PyObject_Init(kind->spare[--kind->spares], kind->type);
         PyObject_GC_Track(guard);
     } else if ((guard = kind->type->tp_alloc(kind->type, 0)) == NULL) {
@@ -103,8 +139,11 @@ static int guard_traverse(PyObject *self, visitproc visit, void *arg) {
 
 static int guard_clear(PyObject *self) {
     struct seat *seat = seat_of(self);
-    if (seat->standing) {
-        stand_no_more(seat->place->kind->standing(seat->place), seat); /* The hold stays. */
+    if (seat->standing) { /* Its finaliser had no memory for a ticket. The hold stays. */
+        if (FREE_THREADED) {
+            return 0; /* So does the guard: whoever takes the mutex may be looking at it. */
+        }
+        stand_no_more(seat->place->kind->standing(seat->place), seat);
     }
     seat_vacate(seat);
     Py_CLEAR(seat->roster);
@@ -129,8 +168,11 @@ static void guard_dealloc(PyObject *self) {
         PyObject_ClearWeakRefs(self);
     }
     guard_clear(self);
+    if (FREE_THREADED && seat->standing) {
+        return;
+    }
     struct kind *kind = &kinds[mode];
-    if (fresh && kind->type == type && kind->spares < SPARE) {
+    if (!FREE_THREADED && fresh && kind->type == type && kind->spares < SPARE) {
         kind->spare[kind->spares++] = self;
     } else {
         type->tp_free(self);
@@ -161,18 +203,23 @@ static PyObject *purely(PyObject *self, PyObject *name, PyObject *const *argumen
     return result;
 }
 
+/* Forget the ticket of an earlier acquisition; false if it is not over. */
+static bool forget_ticket(struct seat *seat) {
+    PyObject *ticket = ticket_of(seat);
+    if (ticket == NULL) {
+        return true;
+    }
+    bool is_over = seat->place->kind->is_over(ticket);
+    if (is_over) {
+        replace_ticket(seat, ticket, NULL);
+    }
+    Py_DECREF(ticket);
+    return is_over;
+}
+
 /* Whether the guard is free for an acquisition that its place could decide. */
 static bool may_enter(struct seat *seat) {
-    if (seat->standing || seat->place->restricted) {
-        return false;
-    }
-    if (seat->ticket != NULL) {
-        if (!seat->place->kind->is_over(seat->ticket)) {
-            return false;
-        }
-        Py_CLEAR(seat->ticket); /* Of an earlier acquisition. */
-    }
-    return true;
+    return !seat->standing && !seat->place->restricted && (seat->ticket == NULL || forget_ticket(seat));
 }
 
 /* 1 if the guard has entered, 0 if that is not for its place to say, -1 with an exception set. */
@@ -246,20 +293,30 @@ static PyObject *guard_release(PyObject *self, PyObject *Py_UNUSED(none)) {
  * interpreter sends or iterates. */
 struct entered {
     PyObject_HEAD
-    PyObject *guard; /* its result; NULL once it was fetched, and for that of leaving */
+    SHARED(PyObject *) guard; /* its result; NULL once it was fetched, and for that of leaving */
 };
 
+/* The result, for one of those who ask. That of leaving is everybody's, and is only read. */
+static PyObject *entered_fetch(PyObject *self) {
+    struct entered *entered = (struct entered *)self;
+    PyObject *guard = entered->guard;
+#ifdef Py_GIL_DISABLED
+    return guard == NULL ? NULL : atomic_exchange(&entered->guard, (PyObject *)NULL);
+#else
+    entered->guard = NULL;
+    return guard;
+#endif
+}
+
 static PySendResult entered_send(PyObject *self, PyObject *Py_UNUSED(value), PyObject **result) {
-    PyObject *guard = ((struct entered *)self)->guard;
-    ((struct entered *)self)->guard = NULL;
+    PyObject *guard = entered_fetch(self);
     *result = guard != NULL ? guard : Py_NewRef(Py_None);
     return PYGEN_RETURN;
 }
 
 static PyObject *entered_next(PyObject *self) {
-    PyObject *guard = ((struct entered *)self)->guard;
+    PyObject *guard = entered_fetch(self);
     if (guard != NULL) {
-        ((struct entered *)self)->guard = NULL;
         PyErr_SetObject(PyExc_StopIteration, guard);
         Py_DECREF(guard);
     }
@@ -341,7 +398,8 @@ static PyObject *guard_ticket(PyObject *self, void *Py_UNUSED(closure)) {
     if (seat->standing && !seat->place->kind->absorb(seat)) {
         return NULL;
     }
-    return Py_NewRef(seat->ticket == NULL ? Py_None : seat->ticket);
+    PyObject *ticket = ticket_of(seat);
+    return ticket != NULL ? ticket : Py_NewRef(Py_None);
 }
 
 static int guard_set_ticket(PyObject *self, PyObject *ticket, void *Py_UNUSED(closure)) {
@@ -350,16 +408,18 @@ static int guard_set_ticket(PyObject *self, PyObject *ticket, void *Py_UNUSED(cl
         PyErr_SetString(PyExc_AttributeError, "a guard always has a ticket, or None");
         return -1;
     }
-    if (seat->standing) { /* Another thread has entered with this guard while Python code was about to. */
+    PyObject *before = ticket_of(seat);
+    int free = ticket == Py_None ? 1 : is_done(before);
+    bool replaced = free > 0 && replace_ticket(seat, before, ticket == Py_None ? NULL : ticket);
+    Py_XDECREF(before);
+    if (!replaced && free >= 0) { /* Another thread has entered with this guard while Python code was about to. */
         PyObject *refusal = PyObject_CallFunctionObjArgs(seat_is_taken, state_held, kinds[seat->mode].wanted, NULL);
         if (refusal != NULL) {
             PyErr_SetObject((PyObject *)Py_TYPE(refusal), refusal);
             Py_DECREF(refusal);
         }
-        return -1;
     }
-    Py_XSETREF(seat->ticket, ticket == Py_None ? NULL : Py_NewRef(ticket));
-    return 0;
+    return replaced ? 0 : -1;
 }
 
 static PyObject *lock_core(PyObject *lock);
@@ -439,10 +499,28 @@ PyObject *guard_for(PyObject *lock, PyObject *core, struct place *place, enum mo
     return guard;
 }
 
+/* Borrowed, for the lock keeps it; NULL if there is none yet. */
+static PyObject *core_in(PyObject *lock) {
+#ifdef Py_GIL_DISABLED
+    return __atomic_load_n(at(lock, lock_core_offset), __ATOMIC_ACQUIRE);
+#else
+    return *at(lock, lock_core_offset);
+#endif
+}
+
+static void keep_core_in(PyObject *lock, PyObject *core) {
+#ifdef Py_GIL_DISABLED
+    __atomic_store_n(at(lock, lock_core_offset), Py_NewRef(core), __ATOMIC_RELEASE);
+#else
+    *at(lock, lock_core_offset) = Py_NewRef(core);
+#endif
+}
+
 /* The core of a lock, borrowed, made by the first who needs it. NULL with an exception set. */
 static PyObject *lock_core(PyObject *lock) {
-    if (*at(lock, lock_core_offset) != NULL) {
-        return *at(lock, lock_core_offset);
+    PyObject *known = core_in(lock);
+    if (known != NULL) {
+        return known;
     }
     PyObject *rules = *at(lock, rules_offset);
     if (rules == NULL) {
@@ -452,14 +530,18 @@ static PyObject *lock_core(PyObject *lock) {
     PyObject *mutex = mutex_new(gate_in(lock));
     PyObject *core = mutex == NULL ? NULL : PyObject_CallFunctionObjArgs(make_core, lock, rules, mutex, NULL);
     PyObject *monitor = core == NULL ? NULL : PyObject_GetAttrString(core, "monitor");
+    latch_place(&gate_in(lock)->place);
     if (monitor != NULL && *at(lock, lock_core_offset) == NULL) {
         mutex_attach(mutex, monitor);
-        *at(lock, lock_core_offset) = Py_NewRef(core);
-    } /* Or somebody else, who came in between, has made one. */
+        keep_core_in(lock, core);
+    } else if (mutex != NULL) {
+        mutex_discard(mutex); /* Somebody else, who came in between, has made one. */
+    }
+    unlatch_place(&gate_in(lock)->place);
     Py_XDECREF(monitor);
     Py_XDECREF(core);
     Py_XDECREF(mutex);
-    return monitor == NULL ? NULL : *at(lock, lock_core_offset);
+    return monitor == NULL ? NULL : core_in(lock);
 }
 
 static bool lock_makes_mutex(struct gate *gate) { return lock_core((PyObject *)((char *)gate - gate_offset)) != NULL; }
@@ -591,17 +673,19 @@ PyObject *guard_make_types(PyObject *module, PyObject *guards, PyObject *lock) {
     return types;
 }
 
-int guard_prepare(PyObject *core, PyObject *seconds, PyObject *refusal, PyObject *held) {
+int guard_prepare(PyObject *core, PyObject *seconds, PyObject *refusal, PyObject *held, PyObject *done) {
     make_core = Py_NewRef(core);
     gate_needs_mutex = lock_makes_mutex;
     in_seconds = Py_NewRef(seconds);
     seat_is_taken = Py_NewRef(refusal);
     state_held = Py_NewRef(held);
+    state_done = Py_NewRef(done);
     s_enter = PyUnicode_InternFromString("__enter__");
     s_exit = PyUnicode_InternFromString("__exit__");
     s_aenter = PyUnicode_InternFromString("__aenter__");
     s_acquire = PyUnicode_InternFromString("acquire");
     s_try_acquire = PyUnicode_InternFromString("try_acquire");
     s_release = PyUnicode_InternFromString("release");
+    s_state = PyUnicode_InternFromString("state");
     return PyErr_Occurred() ? -1 : 0;
 }

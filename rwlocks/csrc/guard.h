@@ -15,8 +15,7 @@ PyObject *guard_make_types(PyObject *module, PyObject *guards, PyObject *lock);
 PyObject *guard_for(PyObject *lock, PyObject *core, struct place *place, enum mode mode, PyObject *const *arguments,
                     Py_ssize_t count, PyObject *names);
 
-/* `LockCore`; `in_seconds` of rwlocks._acquire, `seat_is_taken` of
- * rwlocks._refusals, `State.HELD`. */
-int guard_prepare(PyObject *make_core, PyObject *in_seconds, PyObject *seat_is_taken, PyObject *held);
+/* `LockCore`; `in_seconds` of rwlocks._acquire, `seat_is_taken` of rwlocks._refusals; `State.HELD` and `State.DONE`. */
+int guard_prepare(PyObject *make_core, PyObject *in_seconds, PyObject *seat_is_taken, PyObject *held, PyObject *done);
 
 #endif

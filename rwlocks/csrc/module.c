@@ -22,7 +22,7 @@ static PyObject *install(PyObject *module, PyObject *arguments, PyObject *keywor
         return NULL;
     }
     if (owner_prepare(module, current, current_task) < 0 || engine_prepare(&parts) < 0 || gate_prepare(module) < 0 ||
-        guard_prepare(core, in_seconds, seat_is_taken, parts.held) < 0) {
+        guard_prepare(core, in_seconds, seat_is_taken, parts.held, parts.done) < 0) {
         return NULL;
     }
     return guard_make_types(module, guards, lock);
@@ -77,6 +77,9 @@ static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, only_once},
 #if PY_VERSION_HEX >= 0x030C0000
     {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+#ifdef Py_GIL_DISABLED
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED}, /* See latch.h. */
 #endif
     {0, NULL},
 };

@@ -1,6 +1,6 @@
 #include "owner.h"
 
-#include <stdbool.h>
+#include "latch.h"
 
 /* -- threads ------------------------------------------------------------------------------------------------------ */
 
@@ -74,14 +74,25 @@ static PyObject *running_loop_key;
 static PyObject *asyncio_name;
 static PyObject *trio_name;
 static PyObject *dict_name;
-static PyObject *get_running_loop; /* asyncio's */
-static PyObject *task_of_loop;     /* asyncio's `current_task`, or on 3.11 its table of tasks by loop */
-static bool trio_is_known;
-static PyObject *marks; /* a tuple of pairs, or NULL: ask Python */
+static PyObject *task_of_loop; /* asyncio's `current_task`, or on 3.11 its table of tasks by loop */
+static SHARED(PyObject *) get_running_loop; /* asyncio's; set last */
+static SHARED(bool) trio_is_known;
+static SHARED(PyObject *) marks; /* a tuple of pairs, or NULL: ask Python */
+
+/* A module that was imported, or is about to be: new, or NULL, with an exception set if that is not all. */
+static PyObject *module_named(PyObject *name) {
+#if PY_VERSION_HEX >= 0x030D0000
+    PyObject *module = NULL;
+    (void)PyDict_GetItemRef(PyImport_GetModuleDict(), name, &module);
+    return module;
+#else
+    return Py_XNewRef(PyDict_GetItemWithError(PyImport_GetModuleDict(), name));
+#endif
+}
 
 /* Whether asyncio is there; -1 with an exception set. Never imports anything: another thread may be about to. */
 static int know_asyncio(void) {
-    PyObject *asyncio = PyDict_GetItemWithError(PyImport_GetModuleDict(), asyncio_name);
+    PyObject *asyncio = module_named(asyncio_name);
     if (asyncio == NULL) {
         return PyErr_Occurred() ? -1 : 0;
     }
@@ -97,6 +108,7 @@ static int know_asyncio(void) {
     PyObject *found = tasks == NULL ? NULL : PyObject_GetAttrString(tasks, "current_task");
 #endif
     Py_XDECREF(tasks);
+    Py_DECREF(asyncio);
     if (found == NULL) {
         Py_XDECREF(loop);
         if (PyErr_ExceptionMatches(PyExc_AttributeError)) {
@@ -105,8 +117,9 @@ static int know_asyncio(void) {
         }
         return -1;
     }
-    get_running_loop = loop;
+    /* Two threads that come at once find the same. */
     task_of_loop = found;
+    get_running_loop = loop;
     return 1;
 }
 
@@ -146,14 +159,14 @@ int owner_asyncio_task(PyObject **task) {
 }
 
 /* For each of the marks the attributes of its thread-local object in this thread, borrowed; NULL with an exception set. */
-static PyObject *own_dicts(void) {
+static PyObject *own_dicts(PyObject *these) {
     if (owner_thread() == NULL) {
         return NULL;
     }
-    if (mine->marks == marks) {
+    if (mine->marks == these) {
         return mine->dicts;
     }
-    PyObject *these = Py_NewRef(marks); /* Looking may run code, which may load a runtime. */
+    Py_INCREF(these); /* Looking may run code, which may load a runtime. */
     PyObject *dicts = PyTuple_New(PyTuple_GET_SIZE(these));
     for (Py_ssize_t i = 0; dicts != NULL && i < PyTuple_GET_SIZE(these); i++) {
         PyObject *own = PyObject_GetAttr(PyTuple_GET_ITEM(PyTuple_GET_ITEM(these, i), 0), dict_name);
@@ -186,10 +199,11 @@ static int another_may_run(void) {
             return -1;
         }
     }
-    if (marks == NULL) {
+    PyObject *these = marks;
+    if (these == NULL) {
         return 1;
     }
-    PyObject *dicts = own_dicts();
+    PyObject *dicts = own_dicts(these);
     if (dicts == NULL) {
         return -1;
     }
@@ -234,7 +248,9 @@ int owner_marks(PyObject *new_marks) {
     trio_is_known = PyDict_GetItemWithError(PyImport_GetModuleDict(), trio_name) != NULL;
     PyObject *old = marks;
     marks = new_marks == Py_None ? NULL : Py_NewRef(new_marks);
-    Py_XDECREF(old);
+    if (!FREE_THREADED) {
+        Py_XDECREF(old); /* Else another thread may be looking at it; there are as many of them as runtimes. */
+    }
     return PyErr_Occurred() ? -1 : 0;
 }
 

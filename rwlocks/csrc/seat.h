@@ -7,17 +7,17 @@
 #ifndef RWLOCKS_SEAT_H
 #define RWLOCKS_SEAT_H
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdbool.h>
 #include <stdint.h>
+
+#include "latch.h"
 
 enum mode { READ = 0, UPGRADABLE = 1, WRITE = 2, MODES = 3 };
 
 struct place;
 
-/* Those who stand at a place, in order of acquisition. */
+/* Those who stand at a place, in order of acquisition. What a seat says is changed by whoever has the latch. */
 struct standing {
+    latch_t latch;
     struct seat *first;
     struct seat *last;
 };
@@ -28,7 +28,7 @@ struct seat {
     struct seat *after;
     PyObject *thread;  /* whose hold it is, while it stands somewhere, */
     PyObject *task;    /* and in which task: a weak reference, or NULL */
-    PyObject *ticket;  /* the hold or request as Python knows it, or NULL */
+    SHARED(PyObject *) ticket; /* the hold or request as Python knows it, or NULL */
     PyObject *roster;  /* at a door, where it stands; else NULL */
     PyObject *context; /* at a door, in what the hold was made: a forked child has another one; else NULL */
     union {
@@ -36,14 +36,14 @@ struct seat {
         uint64_t token; /* at a door, of the hold */
     };
     enum mode mode;
-    bool standing;
+    SHARED(bool) standing;
 };
 
 struct place_kind {
     /* Let the seat stand here if that needs none of what Python decides: 1, 0 if it does, -1 with an exception set.
      * `task` is a task or NULL. */
     int (*enter)(struct place *place, struct seat *seat, PyObject *task);
-    /* End the hold of a seat that stands here, if that needs none of what Python decides. */
+    /* End the hold of a seat that stands here, if it still does, and that needs none of what Python decides. */
     bool (*leave)(struct seat *seat);
     /* Make a ticket of a seat that stands here. False with an exception set. */
     bool (*absorb)(struct seat *seat);
@@ -58,6 +58,22 @@ struct place {
     bool restricted; /* whether the rules of its lock leave everything to Python; set once */
 };
 
+static inline void latch_place(struct place *place) {
+#ifdef Py_GIL_DISABLED
+    latch(&place->kind->standing(place)->latch);
+#else
+    (void)place;
+#endif
+}
+
+static inline void unlatch_place(struct place *place) {
+#ifdef Py_GIL_DISABLED
+    unlatch(&place->kind->standing(place)->latch);
+#else
+    (void)place;
+#endif
+}
+
 static inline void stand(struct standing *standing, struct seat *seat) {
     seat->standing = true;
     seat->after = NULL;
@@ -70,8 +86,8 @@ static inline void stand(struct standing *standing, struct seat *seat) {
     standing->last = seat;
 }
 
+/* The last thing done to the seat: its guard may be gone the next moment. */
 static inline void stand_no_more(struct standing *standing, struct seat *seat) {
-    seat->standing = false;
     if (seat->before != NULL) {
         seat->before->after = seat->after;
     } else {
@@ -83,6 +99,7 @@ static inline void stand_no_more(struct standing *standing, struct seat *seat) {
         standing->last = seat->before;
     }
     seat->before = seat->after = NULL;
+    seat->standing = false;
 }
 
 /* Nothing is known here any more of whose hold it was. */

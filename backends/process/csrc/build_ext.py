@@ -96,9 +96,7 @@ def decide(distribution: Distribution) -> None:
     else:
         say("building with the native core")
         if FREE_THREADED:
-            say("building without the compiled variant of RWLock, which relies on the interpreter's lock")
-            kept = [extension for extension in distribution.ext_modules if extension.name != FASTPATH]
-            distribution.ext_modules = kept
+            say("building with the slow path of RWLock in plain Python: compiled it relies on the interpreter's lock")
         elif not any(extension.name.startswith(COMPILED) for extension in distribution.ext_modules):
             distribution.ext_modules += [Extension(COMPILED + name, [source_of(name)]) for name in TWICE]
 
@@ -144,7 +142,6 @@ class build_ext(_build_ext):  # noqa: N801 - the name of the command
             ext.define_macros = [*ext.define_macros, ("RWL_PORTABLE", "1")]
         if FREE_THREADED:
             ext.py_limited_api = False
-            ext.define_macros = [*ext.define_macros, ("_CFFI_NO_LIMITED_API", "1")]
         if ext.name == FASTPATH and FREE_THREADED:
             ext.sources = [source.replace("engine_fields", "engine_slots") for source in ext.sources]
         if ext.name == FASTPATH:
