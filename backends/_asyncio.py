@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from rwlocks.backends._delivery import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 __all__ = ["BACKEND"]
 
@@ -17,7 +17,7 @@ _running_loop: Final = asyncio._get_running_loop  # documented, and the one that
 
 
 class FutureWaiter:
-    """Rings its bell, the future of a `park` under way, or lets the next one return at once."""
+    """Rings its bell, the future of the last `park`; if that is over, the next one returns at once."""
 
     __slots__ = ("_bell", "_loop", "_rung", "_undelivered")
 
@@ -43,8 +43,9 @@ class FutureWaiter:
         return True
 
     def ring(self) -> None:
-        self._rung = True
-        if self._bell is not None and not self._bell.done():
+        if self._bell is None or self._bell.done():
+            self._rung = True
+        else:
             self._bell.set_result(None)
 
     def undelivered(self) -> None:
@@ -53,17 +54,19 @@ class FutureWaiter:
     def behind_the_task(self, callback: Callable[[], None]) -> None:
         self._loop.call_soon(callback)
 
-    async def park(self, timeout: float | None) -> None:
-        if not self._rung:
-            timer = None if timeout is None else self._loop.call_later(timeout, self.ring)
-            self._bell = self._loop.create_future()
-            try:
-                await self._bell
-            finally:
-                self._bell = None
-                if timer is not None:
-                    timer.cancel()
-        self._rung = False
+    def park(self, timeout: float | None) -> Awaitable[None]:
+        self._bell = bell = self._loop.create_future()
+        if self._rung:
+            self._rung = False
+            bell.set_result(None)
+        return bell if timeout is None else self._ring_after(timeout, bell)
+
+    async def _ring_after(self, timeout: float, bell: Future[None]) -> None:
+        timer = self._loop.call_later(timeout, self.ring)
+        try:
+            await bell
+        finally:
+            timer.cancel()
 
 
 class AsyncioBackend:

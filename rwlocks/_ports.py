@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 __all__ = [
     "AsyncBackend",
@@ -64,8 +64,8 @@ class SyncWaiter(Waiter, Protocol):
 class AsyncWaiter(Waiter, Protocol):
     """A sleeper that suspends its task."""
 
-    async def park(self, timeout: float | None) -> None:
-        """Sleep until woken, for at most ``timeout`` seconds of the loop's clock (None: for ever). May return early.
+    def park(self, timeout: float | None) -> Awaitable[None]:
+        """To be awaited: sleep until woken, or for ``timeout`` seconds of the loop's clock (None: for ever), or less.
 
         Obligation: raises the runtime's own cancellation and leaves nothing scheduled behind.
         """
