@@ -13,6 +13,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
+import threading
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,6 +125,8 @@ def probe(distribution: Distribution) -> str | None:
 class build_ext(_build_ext):  # noqa: N801 - the name of the command
     """Compiles both doors from the same C, the cffi one through a wrapper generated into the build tree."""
 
+    one_door_at_a_time = threading.Lock()
+
     def run(self) -> None:
         decide(self.distribution)
         self.extensions = self.distribution.ext_modules
@@ -150,7 +153,12 @@ class build_ext(_build_ext):  # noqa: N801 - the name of the command
             wrapper = self.wrapper(ext.name)
             if str(wrapper) not in ext.sources:
                 ext.sources = [*ext.sources, str(wrapper)]
-        super().build_extension(ext)
+        if ext.name.startswith(COMPILED):
+            super().build_extension(ext)
+        else:
+            # Both doors compile the same files into the same objects, each with macros of its own.
+            with self.one_door_at_a_time:
+                super().build_extension(ext)
 
     def translated(self, ext: Extension) -> Path:
         """The module as C, made into the build tree, with what a .pxd file beside the source says of its types."""
