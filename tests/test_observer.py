@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import threading
 from collections import Counter
@@ -206,7 +207,9 @@ def test_what_the_hook_raises_changes_nothing(kind: type[BaseException], monkeyp
         assert lock.locked() is WRITE
     set_observer(None)
     assert lock.locked() is None
-    assert [(each.exc_type, each.object.observer) for each in reported] == [(kind, hook)] * 2
+    assert [each.exc_type for each in reported] == [kind] * 2
+    for each in reported:  # Python 3.14 tells the object in the message only
+        assert f"{hook!r}, the observer of rwlocks" in f"{each.err_msg} {each.object!r}"
 
 
 @pytest.mark.usefixtures("cleared")
@@ -222,7 +225,8 @@ def test_the_interpreter_reports_what_the_hook_raises(
         pass
     set_observer(None)
     reported = capsys.readouterr().err
-    assert reported.count(f"Exception ignored in: {hook!r}, the observer of rwlocks\nTraceback") == 2
+    heading = rf"^Exception ignored .*{re.escape(repr(hook))}, the observer of rwlocks:?$"
+    assert len(re.findall(heading, reported, re.MULTILINE)) == 2
     assert [line for line in reported.splitlines() if line.startswith("ValueError")] == [
         "ValueError: grant",
         "ValueError: release",
