@@ -287,7 +287,8 @@ class ProcessLockCore:
         if may_wait and self.monitor.deadlocks == "strict" and self._is_refused_by_strict(ticket):
             return False
         mended = None if _events.observer is None else self._native.mended()
-        entered = self._native.enter(ticket, ticket.wish)
+        # Nobody waits for an abandoned hold, unless its process is dead, too.
+        entered = self._native.enter(ticket, ticket.wish, hasty=may_wait and not self._native.abandoned())
         if mended is not None:
             self.monitor.tell_repairs(ticket, mended)
         if not entered:
@@ -316,7 +317,9 @@ class ProcessLockCore:
         started = monotonic()
         with _Entry(self, ticket) as wait:
             patience = self._patience(backend)
-            granted = self._native.acquire(ticket, ticket.wish, patience=patience, timeout=timeout, look=wait.look)
+            granted = self._native.acquire_in_line(
+                ticket, ticket.wish, patience=patience, timeout=timeout, look=wait.look
+            )
         if not granted:
             self._time_out(ticket, ticket.wish, monotonic() - started)
         self._settle(ticket)

@@ -170,13 +170,14 @@ class ProcessCore:
 
     # -- without waiting ----------------------------------------------------------------------------------------
 
-    def enter(self, hold: Hold, mode: Mode) -> bool:
+    def enter(self, hold: Hold, mode: Mode, *, hasty: bool = False) -> bool:
         """Take the lock if the policy lets a newcomer in now.
 
-        Raises SegmentFull, SegmentError, LockClosed. If somebody is stopped inside the gate, the answer is no.
+        Whoever is ``hasty`` goes on to wait if the answer is no: then nobody looks yet whether those who hold it are
+        alive. Raises SegmentFull, SegmentError, LockClosed. If somebody is stopped inside the gate, the answer is no.
         """
         context = self.context
-        token = context.enter(NUMBERS[mode])
+        token = context.enter(NUMBERS[mode], hasty)
         if token <= 0:
             return False if not token else self._enter_again(hold, mode, token)
         hold.context, hold.token = context, token
@@ -248,9 +249,13 @@ class ProcessCore:
         ``look`` is asked as soon as the request stands in the queue, and again at least twenty times a second. Whatever
         is raised in a signal handler meanwhile ends as if the request had never been made.
         """
+        return self.enter(hold, mode) or self.acquire_in_line(hold, mode, patience=patience, timeout=timeout, look=look)
+
+    def acquire_in_line(
+        self, hold: Hold, mode: Mode, *, patience: float, timeout: float | None, look: Look = _go_on
+    ) -> bool:
+        """`acquire`, for whoever has tried already."""
         until = _deadline(timeout)
-        if self.enter(hold, mode):
-            return True
         if until <= monotonic_ns():
             return False
         context = self.ready()

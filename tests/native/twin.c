@@ -14,9 +14,10 @@ struct twin {
     uint32_t rung_count;
 };
 
-static bool dead(void *self, uint32_t slot, uint32_t generation) {
+static bool dead(struct rwl_event *event, uint32_t slot, uint32_t generation, bool surely) {
+    (void)surely;
     (void)generation;
-    return ((struct twin *)self)->dead >> slot & 1;
+    return ((struct twin *)event->self)->dead >> slot & 1;
 }
 
 static void ring(void *self, const struct rwl_wake *wakes, uint32_t count) {

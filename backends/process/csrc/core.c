@@ -235,10 +235,11 @@ static void grant(struct rwl_event *event, uint32_t index) {
     hold(event, index, mode);
 }
 
-/* Whether it can never run again: its own process says so, or is dead. */
-static bool lost(struct rwl_event *event, uint32_t index) {
+/* Whether it can never run again: its own process says so, or is dead. Nothing is offered to anybody before that was made sure. */
+static bool lost(struct rwl_event *event, uint32_t index, bool surely) {
     struct rwl_record *record = rwl_at(event, index);
-    return (rwl_load(record) & RWL_WORD_LOST) != 0 || event->dead(event->self, record->slot, record->generation);
+    return (rwl_load(record) & RWL_WORD_LOST) != 0 ||
+           event->dead(event, record->slot, record->generation, surely);
 }
 
 /* -- the policy, on one screen ------------------------------------------------------------------------------------ */
@@ -346,7 +347,7 @@ static void admit_readers(struct rwl_event *event, uint64_t horizon) {
     uint64_t batch = 0;
     uint32_t index;
     while ((index = next_reader(event, horizon)) != RWL_NIL && rwl_step(event)) {
-        if (lost(event, index)) {
+        if (lost(event, index, true)) {
             forget(event, index);
             continue;
         }
@@ -363,19 +364,27 @@ static void admit_readers(struct rwl_event *event, uint64_t horizon) {
     }
 }
 
-static void offer_to_writer(struct rwl_event *event) {
+/* False if it had to be dropped, so that others may be due. */
+static bool offer_to_writer(struct rwl_event *event) {
     uint32_t index = first(event, RWL_WRITE);
     if (index == RWL_NIL) {
-        return;
+        return true;
     }
     uint32_t word = rwl_load(rwl_at(event, index));
+    if ((word & (RWL_WORD_SPENT | RWL_WORD_POKED)) == RWL_WORD_POKED) {
+        return true; /* it was told already */
+    }
+    if (lost(event, index, true)) {
+        forget(event, index);
+        return false;
+    }
     if (word & RWL_WORD_SPENT) {
         grant(event, index);
-        wake(event, index);
-    } else if (!(word & RWL_WORD_POKED)) {
+    } else {
         set_flag(event, index, RWL_WORD_POKED);
-        wake(event, index);
     }
+    wake(event, index);
+    return true;
 }
 
 /* Drop whoever stands in front of a line and can never run again, so that it holds up nobody. */
@@ -383,13 +392,13 @@ static bool forget_lost(struct rwl_event *event) {
     bool dropped = false;
     for (uint32_t mode = RWL_READ; mode <= RWL_WRITE; mode++) {
         uint32_t index;
-        while ((index = first(event, mode)) != RWL_NIL && lost(event, index) && rwl_step(event)) {
+        while ((index = first(event, mode)) != RWL_NIL && lost(event, index, false) && rwl_step(event)) {
             forget(event, index);
             dropped = true;
         }
     }
     uint32_t index = cache(event)->upgrading;
-    if (index != RWL_NIL && lost(event, index)) {
+    if (index != RWL_NIL && lost(event, index, cache(event)->readers == 0)) {
         revert(event, index);
         dropped = true;
     }
@@ -404,10 +413,9 @@ static void serve(struct rwl_event *event, bool after_write) {
     if (cache(event)->upgrading != RWL_NIL) {
         finish_upgrade(event);
     } else if (cache(event)->writer == RWL_NIL) {
-        admit_readers(event, horizon_of(event, after_write));
-        if (is_free(event)) {
-            offer_to_writer(event);
-        }
+        do {
+            admit_readers(event, horizon_of(event, after_write));
+        } while (is_free(event) && !offer_to_writer(event) && rwl_step(event));
     }
     restart_count(event);
 }

@@ -54,8 +54,8 @@ struct rwl_event {
     struct rwl_wake wakes[RWL_WAKES];
     /* Rings a waker's list that has grown too long for the event. */
     void (*ring)(void *self, const struct rwl_wake *wakes, uint32_t count);
-    /* Whether the process of a waiter is dead. */
-    bool (*dead)(void *self, uint32_t slot, uint32_t generation);
+    /* Whether the process of a waiter is dead. Unless `surely`, it may be told from memory that it was alive a moment ago. */
+    bool (*dead)(struct rwl_event *event, uint32_t slot, uint32_t generation, bool surely);
     void *self;
     struct rwl_record scratch;
 };

@@ -172,16 +172,16 @@ static uint64_t this_thread(void) { return (uint64_t)(uintptr_t)pthread_self(); 
 
 /* -- what costs nothing when nobody waits -------------------------------------------------------------------------- */
 
-/* enter(mode): the token if the lock could be had at once; else 0, or minus the answer's number, or an error's. */
+/* enter(mode, hasty): the token if the lock could be had at once; else 0, or minus the answer's number, or an error's. */
 static PyObject *context_enter(PyObject *self, PyObject *const *args, Py_ssize_t given) {
-    if (!enough(given, 1)) {
+    if (!enough(given, 2)) {
         return NULL;
     }
     long mode = PyLong_AsLong(args[0]);
     if (mode == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    struct rwl_wish wish = {.mode = (uint32_t)mode, .owner = this_thread()};
+    struct rwl_wish wish = {.mode = (uint32_t)mode, .hasty = args[1] == Py_True, .owner = this_thread()};
     uint64_t token;
     int code = rwl_lock_request(context_of(self), RWL_TRY, &wish, &token);
     if (code == RWL_GRANTED) {
@@ -200,7 +200,7 @@ static PyObject *context_release(PyObject *self, PyObject *const *args, Py_ssize
 }
 
 static bool undisputed_enter(PyObject *self, uint32_t mode, uint64_t *token) {
-    struct rwl_wish wish = {.mode = mode, .owner = this_thread()};
+    struct rwl_wish wish = {.mode = mode, .hasty = true, .owner = this_thread()};
     return rwl_lock_request(context_of(self), RWL_TRY, &wish, token) == RWL_GRANTED;
 }
 

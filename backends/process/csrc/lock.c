@@ -7,6 +7,11 @@
 #include "gate.h"
 #include "os.h"
 
+/* A writer's, in nanoseconds; some hundred tiny sections, and a tenth of the patience that it has by default. */
+#define HOLD_BACK 100000
+/* For how long it is remembered that a process was alive. */
+#define MOMENT 1000000
+
 /* -- inside the gate ---------------------------------------------------------------------------------------------- */
 
 static void ring_all(void *self, const struct rwl_wake *wakes, uint32_t count) {
@@ -19,7 +24,32 @@ static void ring_all(void *self, const struct rwl_wake *wakes, uint32_t count) {
     }
 }
 
-static bool dead(void *self, uint32_t slot, uint32_t generation) { return rwl_dead(self, slot, generation); }
+/* Who was seen alive is remembered for a moment: the question is a system call, and those who fight for the lock would ask it
+ * of the same few again and again. */
+static struct rwl_life *life_of(struct rwl_event *event, uint32_t slot) {
+    return &((struct rwl_context *)event->self)->lives[slot % RWL_LIVES];
+}
+
+static bool lived_just_now(struct rwl_event *event, uint32_t slot, uint32_t generation) {
+    const struct rwl_life *life = life_of(event, slot);
+    return life->slot == slot && life->generation == generation && event->now >= life->seen &&
+           event->now - life->seen < MOMENT;
+}
+
+static void remember(struct rwl_event *event, uint32_t slot, uint32_t generation) {
+    *life_of(event, slot) = (struct rwl_life){slot, generation, event->now};
+}
+
+static bool dead(struct rwl_event *event, uint32_t slot, uint32_t generation, bool surely) {
+    if (!surely && lived_just_now(event, slot, generation)) {
+        return false;
+    }
+    bool found = rwl_dead(event->self, slot, generation);
+    if (!found) {
+        remember(event, slot, generation);
+    }
+    return found;
+}
 
 static void begin(struct rwl_event *event, struct rwl_context *context) {
     event->view = &context->view;
@@ -184,10 +214,17 @@ static void bury(struct rwl_event *event, uint32_t slot, uint32_t generation) {
     }
 }
 
-static bool bury_if_dead(struct rwl_event *event, uint32_t index, bool thorough) {
+/* With how much care: from memory, by asking, or also for what only rare accidents need. */
+enum care { GLANCE, PROBE, THOROUGHLY };
+
+static bool bury_if_dead(struct rwl_event *event, uint32_t index, enum care care) {
     struct rwl_record *record = rwl_at(event, index);
     uint32_t slot = record->slot, generation = record->generation;
-    if (!rwl_dead_slowly(event->self, slot, generation, thorough)) {
+    if (care == GLANCE && lived_just_now(event, slot, generation)) {
+        return false;
+    }
+    if (!rwl_dead_slowly(event->self, slot, generation, care == THOROUGHLY)) {
+        remember(event, slot, generation);
         return false;
     }
     bury(event, slot, generation);
@@ -200,7 +237,7 @@ static uint32_t holders(const struct rwl_event *event) {
 }
 
 /* Look at every process that has a record in one of these states, each once. Returns whether one was dead. */
-static bool probe_all(struct rwl_event *event, bool waiters, bool thorough) {
+static bool probe_all(struct rwl_event *event, bool waiters, enum care care) {
     uint64_t asked[(RWL_MAX_PROCESSES + 63) / 64] = {0};
     bool found = false;
     uint32_t left = waiters ? RWL_NIL : holders(event);
@@ -217,7 +254,7 @@ static bool probe_all(struct rwl_event *event, bool waiters, bool thorough) {
             }
             asked[slot / 64] |= 1ull << slot % 64;
         }
-        found |= bury_if_dead(event, index, thorough);
+        found |= bury_if_dead(event, index, care);
     }
     return found;
 }
@@ -236,23 +273,23 @@ static void ring_again(struct rwl_event *event) {
 }
 
 /* Those before it in its line; and if it is the first, whoever holds, and whoever is the first of another line. */
-static void probe(struct rwl_event *event, uint32_t index, bool thorough) {
+static void probe(struct rwl_event *event, uint32_t index, enum care care) {
     if (!holds(event->self, index)) {
         uint32_t before;
         while ((before = rwl_at(event, index)->place.before) != RWL_NIL && rwl_step(event)) {
-            if (!bury_if_dead(event, before, thorough)) {
+            if (!bury_if_dead(event, before, care)) {
                 return;
             }
         }
     }
-    probe_all(event, false, thorough);
+    probe_all(event, false, care);
     for (int i = 0; i < RWL_MODES; i++) {
         uint32_t head;
         while ((head = event->view->state->cache.waiting[i].head) != RWL_NIL && rwl_step(event) &&
-               bury_if_dead(event, head, thorough)) {
+               bury_if_dead(event, head, care)) {
         }
     }
-    if (thorough) {
+    if (care == THOROUGHLY) {
         ring_again(event);
     }
 }
@@ -393,7 +430,7 @@ int rwl_lock_request(struct rwl_context *context, enum rwl_door door, const stru
     uint32_t index = prepare(&event, wish);
     if (index == RWL_NIL && !event.corrupt) { /* a full table: perhaps the dead fill it */
         event.now = rwl_now();
-        probe_all(&event, true, true);
+        probe_all(&event, true, THOROUGHLY);
         index = prepare(&event, wish);
     }
     if (index == RWL_NIL) {
@@ -401,7 +438,9 @@ int rwl_lock_request(struct rwl_context *context, enum rwl_door door, const stru
     }
     uint64_t serial = atomic_load_explicit(&rwl_at(&event, index)->serial, memory_order_relaxed);
     answer = ask(&event, wish, index);
-    if (answer == RWL_REFUSED && probe_all(&event, false, false)) { /* refused on account of the dead */
+    if (answer == RWL_WAITS) {
+        probe_all(&event, false, GLANCE); /* what it may have been granted by that, it will see */
+    } else if (answer == RWL_REFUSED && !wish->hasty && probe_all(&event, false, PROBE)) { /* on account of the dead */
         index = prepare(&event, wish);
         serial = atomic_load_explicit(&rwl_at(&event, index)->serial, memory_order_relaxed);
         answer = index == RWL_NIL ? RWL_REFUSED : ask(&event, wish, index);
@@ -424,7 +463,7 @@ int rwl_lock_admits(struct rwl_context *context, enum rwl_door door, uint32_t mo
     event.now = rwl_now();
     rwl_look(&event);
     bool admitted = rwl_admits(&event, mode);
-    if (!admitted && probe_all(&event, false, false)) { /* refused on account of the dead */
+    if (!admitted && probe_all(&event, false, PROBE)) { /* on account of the dead */
         admitted = rwl_admits(&event, mode);
     }
     return leave(&event, context, admitted ? RWL_GRANTED : RWL_REFUSED);
@@ -489,7 +528,7 @@ static int upgrade(struct rwl_event *event, struct rwl_context *context, uint32_
     bool wait = sleeper >= 0;
     rwl_at(event, index)->bell = wait ? (uint32_t)sleeper : 0;
     int answer = rwl_upgrade(event, index, wait);
-    if ((answer == RWL_REFUSED || answer == RWL_CONFLICT) && probe_all(event, false, false)) {
+    if ((answer == RWL_REFUSED || answer == RWL_CONFLICT) && probe_all(event, false, PROBE)) {
         answer = rwl_upgrade(event, index, wait);
     }
     return answer;
@@ -562,13 +601,32 @@ static int look_around(struct rwl_event *event, struct rwl_context *context, uin
     if (thorough && !mend(event, context)) {
         return RWL_E_CORRUPT;
     }
-    probe(event, index, thorough);
+    probe(event, index, thorough ? THOROUGHLY : PROBE);
     rwl_look(event);
     return RWL_DONE;
 }
 
 int rwl_lock_probe(struct rwl_context *context, enum rwl_door door, uint64_t token, bool thorough) {
     return at(context, door, token, is_any, look_around, thorough);
+}
+
+/* Whether others go in and out of the gate one right after the other: that is, in less time than these pauses take, which are
+ * under a microsecond together. */
+static bool others_hurry(const struct rwl_context *context) {
+    const _Atomic uint32_t *passes = &context->view.state->passes;
+    uint32_t before = atomic_load_explicit(passes, memory_order_relaxed);
+    for (int i = 0; i < 40; i++) {
+        rwl_relax();
+    }
+    return atomic_load_explicit(passes, memory_order_relaxed) != before;
+}
+
+/* A writer that was poked while others hurry holds back for a while. Claimed at once, the lock would go from one to the other with
+ * every section, and each time somebody wakes while nobody works. It loses neither its place nor its patience by that: as soon as
+ * that ends, it is handed the lock, and woken. */
+static enum rwl_slept hold_back(const struct rwl_context *context, uint32_t index, uint32_t seen, int64_t end) {
+    int64_t until = rwl_now() + HOLD_BACK;
+    return rwl_sleep_on_grant(context, index, seen, until < end ? until : end);
 }
 
 int rwl_lock_wait(struct rwl_context *context, uint64_t token, int64_t until, bool thorough) {
@@ -579,6 +637,10 @@ int rwl_lock_wait(struct rwl_context *context, uint64_t token, int64_t until, bo
         uint32_t seen = index < context->view.max_holds
                             ? atomic_load_explicit(&context->view.records[index].grant, memory_order_acquire)
                             : 0;
+        if (look(context, token) == RWL_REFUSED && others_hurry(context) &&
+            hold_back(context, index, seen, end) == RWL_INTERRUPTED) {
+            return RWL_WAITS;
+        }
         int answer = rwl_lock_resume(context, RWL_SLEEP, token);
         if (answer != RWL_WAITS) {
             return answer == RWL_BUSY ? RWL_WAITS : answer;

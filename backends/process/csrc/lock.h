@@ -16,6 +16,14 @@
 /* Which of the two modules calls. */
 enum rwl_door { RWL_TRY, RWL_SLEEP };
 
+/* That a process was seen alive, and when. */
+struct rwl_life {
+    uint32_t slot;
+    uint32_t generation; /* 0: nobody */
+    int64_t seen;
+};
+#define RWL_LIVES 4
+
 /* What a process knows of a lock. It lies in a page that a fork wipes in the child, so that a child never takes itself for its
  * parent, however it was forked: `attached` reads 0 there. Constant while it is attached. */
 struct rwl_context {
@@ -24,6 +32,7 @@ struct rwl_context {
     uint32_t generation;
     uint32_t pid;
     uint64_t pid_namespace;
+    struct rwl_life lives[RWL_LIVES]; /* some who were alive a moment ago; changed inside the gate only */
     _Atomic uint32_t mended; /* how often this process dropped what a dead one had left, or counted again after it */
     int live_fd; /* an open file of its own: its locks on bytes are this process's life */
     struct rwl_view view;
@@ -38,6 +47,7 @@ static inline uint64_t rwl_token(uint32_t index, uint64_t serial) { return seria
 struct rwl_wish {
     uint32_t mode;
     bool wait;
+    bool hasty; /* refused without a look at who is dead, for the caller will ask again */
     int64_t patience;
     uint64_t owner;
     uint32_t bell;

@@ -11,7 +11,7 @@ static inline int native_attach(uintptr_t context) { return rwl_attach(rwl_at_ad
 static inline int native_detach(uintptr_t context) { return rwl_detach(rwl_at_address(context), RWL_SLEEP); }
 static inline int native_request(uintptr_t context, uint32_t mode, bool wait, int64_t patience, uint64_t owner,
                                  uint64_t arrival, int64_t wanted, uint64_t *token) {
-    struct rwl_wish wish = {mode, wait, patience, owner, 0, arrival, wanted};
+    struct rwl_wish wish = {mode, wait, false, patience, owner, 0, arrival, wanted};
     return rwl_lock_request(rwl_at_address(context), RWL_SLEEP, &wish, token);
 }
 static inline int native_release(uintptr_t context, uint64_t token) {
