@@ -56,7 +56,9 @@ static const struct {
 static Py_ssize_t offsets[FIELDS];
 
 /* Borrowed; never NULL, for whoever fills in an object fills in all of it. */
-static PyObject *field(PyObject *object, enum field field) { return *at(object, offsets[field]); }
+static PyObject *field(PyObject *object, enum field field) {
+    return __atomic_load_n(at(object, offsets[field]), __ATOMIC_ACQUIRE);
+}
 
 static bool is_there(PyObject *object, enum field what) { return field(object, what) != Py_None; }
 

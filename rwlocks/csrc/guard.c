@@ -435,16 +435,17 @@ static int guard_set_core(PyObject *self, PyObject *core, void *Py_UNUSED(closur
 }
 
 /* Not so at a door: what a guard holds there is for the shared memory to say. */
-static bool stands_at_gate(const struct seat *seat) { return seat->standing && seat->context == NULL; }
+static bool stands_at_gate(PyObject *guard) {
+    return seat_of(guard)->standing && Py_IS_TYPE(*at(guard, lock_offset), lock_type);
+}
 
 /* What a guard says of itself while it stands at the gate; else the pure property, told by its name. */
 static PyObject *guard_held(PyObject *self, void *name) {
-    return stands_at_gate(seat_of(self)) ? Py_NewRef(Py_True) : pure_property(self, name);
+    return stands_at_gate(self) ? Py_NewRef(Py_True) : pure_property(self, name);
 }
 
 static PyObject *guard_mode(PyObject *self, void *name) {
-    struct seat *seat = seat_of(self);
-    return stands_at_gate(seat) ? Py_NewRef(kinds[seat->mode].wanted) : pure_property(self, name);
+    return stands_at_gate(self) ? Py_NewRef(kinds[seat_of(self)->mode].wanted) : pure_property(self, name);
 }
 
 static PyGetSetDef guard_getset[] = {

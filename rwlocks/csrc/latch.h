@@ -18,8 +18,18 @@
 
 #define FREE_THREADED true
 #define SHARED(type) _Atomic(type) /* also looked at by those who have not latched */
+#define PUBLISH(word, value) atomic_store_explicit(&(word), (value), memory_order_release)
 typedef PyMutex latch_t;
-static inline void latch(latch_t *latch) { PyMutex_Lock(latch); }
+/* It is never kept for longer than a few dozen instructions, while to sleep takes thousands. */
+#define SPINS 200
+static inline void latch(latch_t *latch) {
+#if PY_VERSION_HEX >= 0x030E0000 && (defined(__x86_64__) || defined(__i386__))
+    for (int spin = 0; spin < SPINS && PyMutex_IsLocked(latch); spin++) {
+        __builtin_ia32_pause();
+    }
+#endif
+    PyMutex_Lock(latch);
+}
 static inline void unlatch(latch_t *latch) { PyMutex_Unlock(latch); }
 /* Obligation: nobody else can have it. */
 static inline void latch_anew(latch_t *latch) { *latch = (PyMutex){0}; }
@@ -28,6 +38,7 @@ static inline void latch_anew(latch_t *latch) { *latch = (PyMutex){0}; }
 
 #define FREE_THREADED false
 #define SHARED(type) type
+#define PUBLISH(word, value) ((word) = (value))
 typedef struct {
 } latch_t;
 static inline void latch(latch_t *Py_UNUSED(latch)) {}

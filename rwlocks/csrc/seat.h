@@ -75,7 +75,7 @@ static inline void unlatch_place(struct place *place) {
 }
 
 static inline void stand(struct standing *standing, struct seat *seat) {
-    seat->standing = true;
+    PUBLISH(seat->standing, true);
     seat->after = NULL;
     seat->before = standing->last;
     if (standing->last != NULL) {
@@ -99,7 +99,7 @@ static inline void stand_no_more(struct standing *standing, struct seat *seat) {
         standing->last = seat->before;
     }
     seat->before = seat->after = NULL;
-    seat->standing = false;
+    PUBLISH(seat->standing, false);
 }
 
 /* Nothing is known here any more of whose hold it was. */
