@@ -13,6 +13,7 @@ import pytest
 from _processes import RECOVERY, Cast, ProcessCore, config, take, until, waiting
 
 from rwlocks._types import Mode
+from rwlocks.backends.process._hold import Hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,6 +130,18 @@ def test_an_upgrader_that_waits_is_no_dead_writer(cast: Cast) -> None:
     others.do("release")
     cast.core.release(take(cast.core, WRITE, timeout=RECOVERY))
     assert not cast.core.recovered()
+
+
+def test_whoever_is_hasty_does_not_ask_who_is_dead(cast: Cast) -> None:
+    actor, hold = cast.holding(WRITE), Hold()
+    actor.kill()
+    actor.process.join()
+    assert not cast.core.enter(hold, READ, hasty=True)
+    assert not cast.core.recovered()
+    assert cast.core.enter(hold, READ)
+    assert cast.core.recovered()
+    cast.core.release(hold)
+    cast.core.mark_consistent()
 
 
 @pytest.mark.slow
