@@ -6,6 +6,7 @@ import importlib.util
 import platform
 import subprocess
 import sys
+import sysconfig
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,6 +93,13 @@ def test_it_tells_the_backends_that_are_in_use() -> None:
     known = {each.name: each for each in features().backends}
     assert known["threading"] == ("threading", "rwlocks", True)
     assert list(known)[:3] == ["threading", "asyncio", "anyio"]
+
+
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python was built with its lock")
+def test_no_part_brings_the_interpreters_lock_back() -> None:
+    code = "import sys, rwlocks; rwlocks.features(); print(sys._is_gil_enabled())"
+    assert printed(code) == "False\n"
+    assert "plain Python" in part("RWLock").about  # its slow path at least
 
 
 def test_asking_loads_no_runtime() -> None:

@@ -211,7 +211,8 @@ static bool undisputed_release(PyObject *self, uint64_t token) {
 /* -- the rest ------------------------------------------------------------------------------------------------------ */
 
 /* request(hold, mode, wait, patience, bell, arrival, wanted): the answer. Puts the token into `hold.token` before any other
- * thread can run, so that nobody sees a request in the segment that its own process does not know. */
+ * thread can run, so that nobody sees a request in the segment that its own process does not know. Without the interpreter's
+ * lock somebody may, for an instant: to whoever looks then it is a stranger's, and all who wait look again and again. */
 static PyObject *context_request(PyObject *self, PyObject *args) {
     struct rwl_wish wish = {.owner = this_thread()};
     unsigned int mode, bell;
