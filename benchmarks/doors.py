@@ -35,7 +35,7 @@ EVERYBODY = (
     _door(
         "the door that keeps the GIL",
         "context = lock._native.ready()\nenter, release = context.enter, context.release",
-        "release(enter(1))",
+        "release(enter(1, False))",
     ),
     _door(
         "released by the sleeping door",
@@ -43,7 +43,7 @@ EVERYBODY = (
 from rwlocks.backends.process._doors import lib
 context = lock._native.ready()
 enter, release, address = context.enter, lib.native_release, context.address""",
-        "release(address, enter(1))",
+        "release(address, enter(1, False))",
     ),
     _door(
         "ProcessCore",
