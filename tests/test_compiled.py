@@ -213,6 +213,7 @@ def test_another_interpreter_of_the_process_runs_plain_python() -> None:
     try:
         failure = interpreters.run_string(
             other,
+            f"import sys\nsys.path[:] = {sys.path}\n"  # the package that is tested, not one that lies in this folder
             "import rwlocks\n"
             "assert 'serves the main interpreter only' in rwlocks._variant.plain_because\n"
             "with rwlocks.RWLock().write(): pass",
