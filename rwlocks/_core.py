@@ -132,6 +132,7 @@ class LockCore:
         if self.polite(backend):
             await self._acquire_politely(backend, seat, ticket, timeout)
         elif not self._enter(seat, ticket, timeout):
+            # As `_suspend`, but without one more coroutine: most tasks that wait come this way.
             started = 0.0 if timeout is None else backend.clock()
             if not await suspend(*self._parking(self.entry, backend, ticket, timeout)):
                 self._time_out(ticket, mode, backend.clock() - started)

@@ -142,9 +142,7 @@ class Guard:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        ticket = self.ticket
-        if ticket is None or not ticket.detached:
-            self._core.monitor.leave(self)
+        self.__exit__(exc_type, exc_value, traceback)
 
     def __await__(self) -> Generator[object, None, Self]:
         """Wait for the lock, suspending the task; the result is this guard. If the task holds it already, at once."""

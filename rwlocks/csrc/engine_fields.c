@@ -4,6 +4,7 @@
 #include "_line.h"
 #include "_monitor.h"
 #include "_ticket.h"
+#include "types.h"
 
 typedef struct RwlEngine Engine;
 typedef struct RwlLine Line;
@@ -165,8 +166,6 @@ int engine_prepare(const struct engine_parts *parts) {
     s_after_write = PyUnicode_InternFromString("after_write");
     s_while_reading = PyUnicode_InternFromString("while_reading");
     s_max_consecutive_writers = PyUnicode_InternFromString("max_consecutive_writers");
-    PyObject *time = PyImport_ImportModule("time");
-    monotonic = time == NULL ? NULL : PyObject_GetAttrString(time, "monotonic");
-    Py_XDECREF(time);
+    monotonic = imported("time", "monotonic");
     return PyErr_Occurred() ? -1 : 0;
 }

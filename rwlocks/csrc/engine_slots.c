@@ -257,8 +257,6 @@ int engine_prepare(const struct engine_parts *parts) {
     state_held = Py_NewRef(parts->held);
     state_done = Py_NewRef(parts->done);
     order_arrival = Py_NewRef(parts->arrival);
-    PyObject *time = PyImport_ImportModule("time");
-    monotonic = time == NULL ? NULL : PyObject_GetAttrString(time, "monotonic");
-    Py_XDECREF(time);
+    monotonic = imported("time", "monotonic");
     return monotonic == NULL ? -1 : 0;
 }

@@ -28,6 +28,13 @@ PyObject *subclass(PyObject *module, PyObject *pure, const char *name, size_t mo
     return PyType_FromModuleAndSpec(module, &spec, pure);
 }
 
+PyObject *imported(const char *module, const char *name) {
+    PyObject *found = PyImport_ImportModule(module);
+    PyObject *value = found == NULL ? NULL : PyObject_GetAttrString(found, name);
+    Py_XDECREF(found);
+    return value;
+}
+
 PyObject *call_purely(PyTypeObject *pure, const char *name, PyObject *self, PyObject *arguments, PyObject *keywords) {
     PyObject *method = PyObject_GetAttrString((PyObject *)pure, name);
     PyObject *bound = method == NULL ? NULL : PyMethod_New(method, self);

@@ -15,6 +15,9 @@ int slot_offset(PyObject *type, const char *name, Py_ssize_t *offset);
 PyObject *subclass(PyObject *module, PyObject *pure, const char *name, size_t more, unsigned long flags,
                    PyType_Slot *slots);
 
+/* What a module has under that name; imports it. NULL with an exception set. */
+PyObject *imported(const char *module, const char *name);
+
 /* A method of the pure class, for an object of a subclass that has another one under that name. */
 PyObject *call_purely(PyTypeObject *pure, const char *name, PyObject *self, PyObject *arguments, PyObject *keywords);
 
