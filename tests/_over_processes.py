@@ -44,7 +44,7 @@ def in_shared_memory(
         pytest.skip("a process lock is never reentrant")
     if backend != "auto":
         pytest.skip("a process lock is for every runtime")
-    lock = ProcessRWLock(policy=policy, max_holds=128)
+    lock = ProcessRWLock(policy=policy, max_holds=512)
     lock._name = name
     return lock
 

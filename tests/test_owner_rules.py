@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import sysconfig
 import threading
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -790,7 +791,8 @@ def test_an_unknown_mode_of_deadlocks_names_the_known_ones(monkeypatch: pytest.M
 
 # -- identities that are given out again -----------------------------------------------------------------------------
 
-SHORT_LIVES: Final = 400  # the allocator of a free-threaded Python gives memory out again after a page of it
+# The allocator of a free-threaded Python gives memory out again only after a page of it.
+SHORT_LIVES: Final = 400 if sysconfig.get_config_var("Py_GIL_DISABLED") else 60
 
 
 @pytest.mark.parametrize("deadlocks", ["raise", "strict"])
