@@ -192,16 +192,17 @@ class EventWaiter:
             return False
         return True
 
-    def ring(self) -> None:
-        self._rung = True
-        if self._bell is not None:
-            self._bell.set()
+    def receive(self, delivery: Delivery) -> None:
+        self._ring()
+        self._native.behind_the_task(self._loop, delivery.arrive)
 
     def undelivered(self) -> None:
         self._undelivered()
 
-    def behind_the_task(self, callback: Callable[[], None]) -> None:
-        self._native.behind_the_task(self._loop, callback)
+    def _ring(self) -> None:
+        self._rung = True
+        if self._bell is not None:
+            self._bell.set()
 
     async def park(self, timeout: float | None) -> None:
         if self._rung:

@@ -1,72 +1,133 @@
-"""asyncio: one future per sleep, woken from any thread."""
+"""asyncio: a waiter is itself what its task awaits, and is woken from any thread.
+
+A task asks little of what it awaits: not an `asyncio.Future`, but what `asyncio.isfuture` looks for, and the methods
+below. So there is no future for each sleep, and what wakes the task knows whether it got there: see `Arrival`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from asyncio import AbstractEventLoop, Future, current_task, get_running_loop
-from typing import TYPE_CHECKING, Final
+from asyncio import AbstractEventLoop, CancelledError, current_task, get_running_loop
+from typing import TYPE_CHECKING, Any, Final
 
 from rwlocks.backends._delivery import Delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator
+    from contextvars import Context
+    from typing import Self
 
 __all__ = ["BACKEND"]
 
 _running_loop: Final = asyncio._get_running_loop  # documented, and the one that does not raise
 
 
-class FutureWaiter:
-    """Rings its bell, the future of the last `park`; if that is over, the next one returns at once."""
+class Arrival(Delivery):
+    """What a task is woken with, as if it were the future: it is on its way until the task asks for its result."""
 
-    __slots__ = ("_bell", "_loop", "_rung", "_undelivered")
+    __slots__ = ()
+
+    def result(self) -> None:
+        self.arrive()
+        waiter: Any = self._recipient
+        waiter.result()
+
+
+class FutureWaiter:
+    """Awaited, it suspends the task until it rings. If it rang before that, it does not suspend.
+
+    Only `wake` and `lost` are for other threads than the loop's.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_loop", "_rung", "_undelivered", "_wakeup")
 
     def __init__(self, loop: AbstractEventLoop, undelivered: Callable[[], None]) -> None:
         self._loop = loop
-        self._bell: Future[None] | None = None
-        self._rung = False
         self._undelivered = undelivered
+        self._rung = False
+        self._asyncio_future_blocking = False
+        """Part of the protocol: set as this is handed to the task, and cleared by the task to say that it waits."""
+        self._wakeup: Callable[[Arrival], object] | None = None
+        """Of the task, from when it is suspended until it is about to run."""
+        self._context: Context | None = None
+        self._cancelled: CancelledError | None = None
+
+    # -- for the lock -----------------------------------------------------------------------------------------------
 
     def lost(self) -> bool:
         return self._loop.is_closed()
 
     def wake(self) -> bool:
+        if _running_loop() is self._loop:
+            self._ring()
+            return True
         delivery = Delivery(self)
         try:
-            if _running_loop() is self._loop:
-                delivery()
-            else:
-                self._loop.call_soon_threadsafe(delivery)
+            self._loop.call_soon_threadsafe(delivery)
         except RuntimeError:  # The loop is closed. The caller learns it now and need not be told again.
             delivery.arrive()
             return False
         return True
 
-    def ring(self) -> None:
-        if self._bell is None or self._bell.done():
-            self._rung = True
-        else:
-            self._bell.set_result(None)
+    def park(self, timeout: float | None) -> Awaitable[None]:
+        return self if timeout is None else self._ring_after(timeout)
+
+    async def _ring_after(self, timeout: float) -> None:
+        timer = self._loop.call_later(timeout, self._ring)
+        try:
+            await self
+        finally:
+            timer.cancel()
+
+    # -- for what is under way ----------------------------------------------------------------------------------------
+
+    def receive(self, delivery: Delivery) -> None:
+        self._ring()
+        delivery.arrive()
 
     def undelivered(self) -> None:
         self._undelivered()
 
-    def behind_the_task(self, callback: Callable[[], None]) -> None:
-        self._loop.call_soon(callback)
+    def _ring(self) -> None:
+        wakeup = self._wakeup
+        if wakeup is None:  # It is awake or about to be; then there is an arrival under way.
+            self._rung = True
+        else:
+            self._wakeup = None
+            self._loop.call_soon(wakeup, Arrival(self), context=self._context)
 
-    def park(self, timeout: float | None) -> Awaitable[None]:
-        self._bell = bell = self._loop.create_future()
-        if self._rung:
-            self._rung = False
-            bell.set_result(None)
-        return bell if timeout is None else self._ring_after(timeout, bell)
+    # -- for the task -----------------------------------------------------------------------------------------------
 
-    async def _ring_after(self, timeout: float, bell: Future[None]) -> None:
-        timer = self._loop.call_later(timeout, self.ring)
-        try:
-            await bell
-        finally:
-            timer.cancel()
+    def __await__(self) -> Generator[Any, None, None]:
+        self._asyncio_future_blocking = not self._rung
+        self._rung = False
+        return self  # type: ignore[return-value] # pyright: ignore[reportReturnType]
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Self:
+        if self._asyncio_future_blocking:
+            return self
+        raise StopIteration
+
+    def get_loop(self) -> AbstractEventLoop:
+        return self._loop
+
+    def add_done_callback(self, wakeup: Callable[[Arrival], object], *, context: Context | None = None) -> None:
+        self._wakeup = wakeup
+        self._context = context
+
+    def cancel(self, msg: object = None) -> bool:
+        if self._wakeup is None:
+            return False
+        self._cancelled = CancelledError() if msg is None else CancelledError(msg)
+        self._ring()
+        return True
+
+    def result(self) -> None:
+        if self._cancelled is not None:
+            raise self._cancelled
 
 
 class AsyncioBackend:

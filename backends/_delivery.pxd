@@ -1,7 +1,3 @@
-cimport cython
-
-
-@cython.final
 cdef class Delivery:
     cdef bint _arrived
     cdef object _recipient

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Protocol
 
 __all__ = ["Delivery"]
 
 
 class Recipient(Protocol):
-    def ring(self) -> None:
-        """Wake the task, in its loop's thread; nothing happens if it is awake already."""
-        ...
+    def receive(self, delivery: Delivery) -> None:
+        """Wake the task, in its loop's thread, and see to it that the delivery `arrive`s when the task runs.
 
-    def behind_the_task(self, callback: Callable[[], None]) -> None:
-        """Run the callback in the loop, after the task that `ring` has woken."""
+        Also if the task is awake already, because of its timeout or cancellation: it has not run yet.
+        """
         ...
 
     def undelivered(self) -> None:
@@ -25,7 +21,7 @@ class Recipient(Protocol):
 
 
 class Delivery:
-    """Rings, then stays in the loop's ready queue until the woken task has run.
+    """Stays in the loop's ready queue until the woken task is about to run, or another delivery takes its place.
 
     A loop that is closed drops what it had accepted without a word (CPython 3.11 and 3.13 alike), and a task that
     somebody keeps a reference to is then not even destroyed. What does get destroyed is this object: unless it has
@@ -39,9 +35,7 @@ class Delivery:
         self._arrived = False
 
     def __call__(self) -> None:
-        # Also behind a task that was awake already, because of its timeout or cancellation: it has not run yet.
-        self._recipient.ring()
-        self._recipient.behind_the_task(self.arrive)
+        self._recipient.receive(self)
 
     def arrive(self) -> None:
         self._arrived = True

@@ -108,10 +108,9 @@ def expect_running() -> AsyncBackend:
 
 def current_task() -> object | None:
     """The task that runs on the calling thread, of whatever runtime."""
-    for module in _unseen:
+    for module in _unseen:  # As `_notice_runtimes`, but without a call: every acquisition of the pure core asks.
         if module in modules:
-            _notice_runtimes()
-            break
+            _notice(module)
     for backend in _with_tasks:
         task = backend.current_task()
         if task is not None:
@@ -121,8 +120,7 @@ def current_task() -> object | None:
 
 def loop_runs_here() -> bool:
     """Whether an event loop runs on the calling thread, in a task or between tasks."""
-    if _unseen:
-        _notice_runtimes()
+    _notice_runtimes()
     for backend in _with_tasks:  # noqa: SIM110  on the way of whoever has to wait, and twice as fast as `any`
         if backend.loop_runs_here():
             return True
@@ -144,13 +142,18 @@ def task_name(task: object) -> str:
 
 
 def _notice_runtimes() -> None:
+    for module in _unseen:
+        if module in modules:
+            _notice(module)
+
+
+def _notice(module: str) -> None:
     global _unseen  # noqa: PLW0603  replaced, never changed: other threads may be reading it
-    for module, name in _unseen.items():
-        found = modules.get(module)
-        # A module that is still being imported has no tasks yet, and touching it could deadlock the import.
-        if found is not None and not getattr(found.__spec__, "_initializing", False):
-            backend_named(name)
-            _unseen = {other: its for other, its in _unseen.items() if other != module}
+    name, found = _unseen.get(module), modules.get(module)
+    # A module that is still being imported has no tasks yet, and touching it could deadlock the import.
+    if name is not None and found is not None and not getattr(found.__spec__, "_initializing", False):
+        backend_named(name)
+        _unseen = {other: its for other, its in _unseen.items() if other != module}
 
 
 def _load(name: str) -> Backend:
