@@ -1,9 +1,10 @@
 """The slow path of every wait, once: ask, park, learn of the grant or claim, time out, withdraw.
 
-`parking` is a generator that yields "park me, for at most this many seconds" and never sleeps itself; `block` drives it
-for threads and `suspend` for tasks (psycopg's way: one engine of generators, many waiters). Cancellation and timeouts
-live here and nowhere else. Whatever is thrown in while it is parked (a cancellation, KeyboardInterrupt,
-GeneratorExit) ends as if the request had never been made, and a grant that was faster is passed on.
+`parking` is a generator that leaves sleeping to its waiter. A thread's waiter blocks, so that the generator runs to its
+end at once (`block`); what a task's waiter yields goes through to its event loop (`Suspension`). This is psycopg's way:
+one engine of generators, many waiters. Cancellation and timeouts live here and nowhere else. Whatever is thrown in
+while it is parked (a cancellation, KeyboardInterrupt, GeneratorExit) ends as if the request had never been made, and a
+grant that was faster is passed on.
 """
 
 from __future__ import annotations
@@ -17,26 +18,34 @@ from rwlocks._errors import DeadlockError, GuardStateError, NotHeldError
 from rwlocks._ticket import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
 
     from rwlocks._ports import AsyncWaiter, SyncWaiter, Waiter
     from rwlocks._steps import Wait
     from rwlocks._ticket import Ticket
 
-__all__ = ["Parking", "block", "in_seconds", "parking", "suspend"]
+__all__ = ["Suspension", "block", "in_seconds"]
 
 # Local names: looking a member up in its Enum is slow on 3.11.
 WAITING: Final = State.WAITING
 HELD: Final = State.HELD
 DONE: Final = State.DONE
 
-Parking: TypeAlias = "Generator[float | None, None, bool]"
-"""Yields how long to park at most, in seconds (None: for ever); returns whether the wish was granted in time."""
+Parking: TypeAlias = "Generator[object, None, bool]"
+"""Yields whatever the runtime's waiter yields; returns whether the wish was granted in time."""
 
 
-def parking(wait: Wait, ticket: Ticket, waiter: Waiter, timeout: float | None, clock: Callable[[], float]) -> Parking:
+def parking(
+    wait: Wait,
+    ticket: Ticket,
+    waiter: Waiter,
+    park: Callable[[float | None], Iterable[object]],
+    timeout: float | None,
+    clock: Callable[[], float],
+) -> Parking:
     """Wait with a ticket and a waiter that is ready. False when ``timeout`` seconds of ``clock`` were not enough.
 
+    ``park`` sleeps, for so many seconds at most (None: for ever), when what it returns is gone through.
     Raises what was left in ``ticket.refusal``.
     """
     monitor = wait.monitor
@@ -53,7 +62,7 @@ def parking(wait: Wait, ticket: Ticket, waiter: Waiter, timeout: float | None, c
             left = None if deadline is None else deadline - clock()
             expired = left is not None and left <= 0
             if not expired:
-                yield _until_next_look(ticket, left)
+                yield from park(_until_next_look(ticket, left))
             state = monitor.ask(wait.expire if expired else wait.resume, ticket, wait.outcome)
             state = _unless_in_circle(wait, ticket, state)
     except BaseException as interruption:
@@ -89,39 +98,37 @@ def _unless_in_circle(wait: Wait, ticket: Ticket, state: State) -> State:
     return wait.monitor.ask(partial(wait.give_way, refusal), ticket, wait.outcome)
 
 
-def block(steps: Parking, waiter: SyncWaiter) -> bool:
-    """Drive for a thread."""
+def block(wait: Wait, ticket: Ticket, waiter: SyncWaiter, timeout: float | None, clock: Callable[[], float]) -> bool:
+    """`parking` in a thread."""
+
+    def park(left: float | None) -> tuple[()]:
+        waiter.park(left)
+        return ()
+
+    steps = parking(wait, ticket, waiter, park, timeout, clock)
     try:
-        timeout = next(steps)
-        while True:
-            try:
-                waiter.park(timeout)
-            except BaseException as interruption:  # noqa: BLE001  it is raised again, once it has been undone
-                timeout = steps.throw(interruption)
-            else:
-                timeout = next(steps)
+        next(steps)
     except StopIteration as end:
         granted: bool = end.value
         return granted
     finally:
-        # KeyboardInterrupt can also strike between the park and the step; the traceback would keep the request alive.
+        # KeyboardInterrupt can also strike before the first step; the traceback would keep the request alive.
         steps.close()
+    raise AssertionError("the waiter of a thread suspends nobody")
 
 
-async def suspend(steps: Parking, waiter: AsyncWaiter) -> bool:
-    """Drive for a task."""
-    try:
-        timeout = next(steps)
-        while True:
-            try:
-                await waiter.park(timeout)
-            except BaseException as interruption:  # noqa: BLE001  it is raised again, once it has been undone
-                timeout = steps.throw(interruption)
-            else:
-                timeout = next(steps)
-    except StopIteration as end:
-        granted: bool = end.value
-        return granted
+class Suspension:
+    """`parking` in a task, which is to await this."""
+
+    __slots__ = ("_steps",)
+
+    def __init__(
+        self, wait: Wait, ticket: Ticket, waiter: AsyncWaiter, timeout: float | None, clock: Callable[[], float]
+    ) -> None:
+        self._steps = parking(wait, ticket, waiter, lambda left: waiter.park(left).__await__(), timeout, clock)
+
+    def __await__(self) -> Parking:
+        return self._steps
 
 
 def in_seconds(timeout: SupportsFloat | None) -> float | None:

@@ -1,5 +1,6 @@
 cimport cython
 
+from rwlocks._acquire cimport Suspension
 from rwlocks._monitor cimport Monitor
 from rwlocks._steps cimport Entry, Upgrade
 from rwlocks._ticket cimport Ticket
@@ -23,7 +24,7 @@ cdef class LockCore:
     cpdef acquire_with(self, seat, ticket, timeout)
     cdef bint _enter(self, seat, Ticket ticket, timeout)
     cdef _block(self, wait, Ticket ticket, timeout)
-    cdef tuple _parking(self, wait, backend, Ticket ticket, timeout)
+    cdef Suspension _suspension(self, wait, backend, Ticket ticket, timeout)
     cdef _prepare(self, Ticket ticket, backend)
     cpdef suspending(self, bint may_wait=*)
     cpdef bint polite(self, backend)

@@ -11,7 +11,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, final
 
 from rwlocks import _events, _fork, _runtimes, _snapshots
-from rwlocks._acquire import block, parking, suspend
+from rwlocks._acquire import Suspension, block
 from rwlocks._errors import DeadlockError, GuardStateError, LockTimeout, NotHeldError
 from rwlocks._monitor import Interrupted, Monitor
 from rwlocks._owners import current, has_ended, owner_name
@@ -24,10 +24,8 @@ from rwlocks._types import Mode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rwlocks._acquire import Parking
     from rwlocks._engine import Wakes
     from rwlocks._monitor import Gate, Seat
-    from rwlocks._ports import AsyncWaiter
     from rwlocks._steps import Wait
     from rwlocks._types import Checkpoint, Deadlocks
     from rwlocks._views import View
@@ -134,7 +132,7 @@ class LockCore:
         elif not self._enter(seat, ticket, timeout):
             # As `_suspend`, but without one more coroutine: most tasks that wait come this way.
             started = 0.0 if timeout is None else backend.clock()
-            if not await suspend(*self._parking(self.entry, backend, ticket, timeout)):
+            if not await self._suspension(self.entry, backend, ticket, timeout):
                 self._time_out(ticket, mode, backend.clock() - started)
         return seat
 
@@ -330,20 +328,18 @@ class LockCore:
         started = clock()
         ticket.blocks = True
         waiter = backend.new_sync_waiter(self._prepare(ticket, backend))
-        if not block(parking(wait, ticket, waiter, timeout, clock), waiter):
+        if not block(wait, ticket, waiter, timeout, clock):
             self._time_out(ticket, wait.wanted(ticket), clock() - started)
 
     async def _suspend(self, wait: Wait, backend: AsyncBackend, ticket: Ticket, timeout: float | None) -> None:
         started = backend.clock()
-        if not await suspend(*self._parking(wait, backend, ticket, timeout)):
+        if not await self._suspension(wait, backend, ticket, timeout):
             self._time_out(ticket, wait.wanted(ticket), backend.clock() - started)
 
-    def _parking(
-        self, wait: Wait, backend: AsyncBackend, ticket: Ticket, timeout: float | None
-    ) -> tuple[Parking, AsyncWaiter]:
+    def _suspension(self, wait: Wait, backend: AsyncBackend, ticket: Ticket, timeout: float | None) -> Suspension:
         ticket.blocks = False
         waiter = backend.new_async_waiter(self._prepare(ticket, backend))
-        return parking(wait, ticket, waiter, timeout, backend.clock), waiter
+        return Suspension(wait, ticket, waiter, timeout, backend.clock)
 
     def _prepare(self, ticket: Ticket, backend: Backend) -> Callable[[], None]:
         patience = self.policy.patience
