@@ -424,11 +424,14 @@ class Engine:
         self.spent[ticket.mode] += 1
 
     def _leave(self, ticket: Ticket) -> None:
+        assert ticket.place is not None
         self.waiting[ticket.mode].leave(ticket.place)
         if ticket.timer is None:
             self.spent[ticket.mode] -= 1
         else:
             self.young.leave(ticket.timer)
+        # A ticket and its places know each other: whoever has left must not need the collector to be freed.
+        ticket.place = ticket.timer = None
         self.contended -= 1
 
     def _forget(self, ticket: Ticket) -> None:

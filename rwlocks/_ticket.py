@@ -83,8 +83,8 @@ class Ticket:
     patience: float
     waiter: Deliverable
 
-    # Set while it stands in the queue.
-    place: Place
+    # Set when it first queues; None whenever it does not stand there.
+    place: Place | None
     timer: Place | None
 
     def __init__(self, mode: Mode, thread: Any = None, task: Any = None) -> None:
