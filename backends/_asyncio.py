@@ -50,7 +50,8 @@ class FutureWaiter:
         self._wakeup: Callable[[Arrival], object] | None = None
         """Of the task, from when it is suspended until it is about to run."""
         self._context: Context | None = None
-        self._cancelled: CancelledError | None = None
+        self._cancelled: tuple[object, ...] | None = None
+        """What the cancellation says; not the exception, whose traceback would know this in turn."""
 
     # -- for the lock -----------------------------------------------------------------------------------------------
 
@@ -121,13 +122,13 @@ class FutureWaiter:
     def cancel(self, msg: object = None) -> bool:
         if self._wakeup is None:
             return False
-        self._cancelled = CancelledError() if msg is None else CancelledError(msg)
+        self._cancelled = () if msg is None else (msg,)
         self._ring()
         return True
 
     def result(self) -> None:
         if self._cancelled is not None:
-            raise self._cancelled
+            raise CancelledError(*self._cancelled)
 
 
 class AsyncioBackend:

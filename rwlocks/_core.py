@@ -108,7 +108,9 @@ class LockCore:
     def acquire(self, seat: Seat, mode: Mode, timeout: float | None) -> None:
         """Block the thread until the seat holds the lock."""
         task = _runtimes.current_task()
-        self.acquire_with(seat, Ticket(mode, current.thread, None if task is None else weakref.ref(task)), timeout)
+        ticket = Ticket(mode, current.thread, None if task is None else weakref.ref(task))
+        del task  # As below.
+        self.acquire_with(seat, ticket, timeout)
 
     def acquire_with(self, seat: Seat, ticket: Ticket, timeout: float | None) -> None:
         """`acquire` with a ticket made elsewhere."""
@@ -125,6 +127,7 @@ class LockCore:
         backend = self.suspending(may_wait=timeout is None or timeout > 0)
         task = backend.current_task()
         ticket = Ticket(mode, current.thread, None if task is None else weakref.ref(task))
+        del task  # It will know the error that ends it, and so this frame: only the collector could free them.
         if again and _holds(seat, ticket):
             return seat
         if self.polite(backend):

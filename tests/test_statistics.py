@@ -9,6 +9,8 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -22,6 +24,8 @@ from rwlocks.testing import ManualClock, wait_until_parked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+    from _waits import AnyGuard
 
     from rwlocks._types import PolicyName
 
@@ -317,6 +321,91 @@ def test_a_waiter_that_got_the_lock_leaves_no_cycle() -> None:
         asyncio.run(scenario())
     finally:
         gc.enable()
+
+
+def wait_in_a_thread(lock: RWLock, guard: AnyGuard, then: Callable[[], object]) -> None:
+    """Not in an executor, whose futures and their exceptions know each other."""
+
+    def wait() -> None:
+        with suppress(LockTimeout), guard:
+            pass
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    wait_until_parked(lock, 1)
+    then()
+    thread.join()
+
+
+def wait_in_asyncio(lock: RWLock, guard: AnyGuard, then: Callable[[], object], *, cancelled: bool = False) -> None:
+    async def wait() -> None:
+        with suppress(LockTimeout):
+            async with guard:
+                pass
+
+    async def scenario() -> None:
+        task = asyncio.create_task(wait())
+        await wait_until_parked(lock, 1)
+        if cancelled:
+            task.cancel()
+        then()
+        await asyncio.wait([task])
+
+    asyncio.run(scenario())
+
+
+def wait_in_trio(lock: RWLock, guard: AnyGuard, then: Callable[[], object], *, cancelled: bool = False) -> None:
+    async def wait() -> None:
+        with suppress(LockTimeout):
+            async with guard:
+                pass
+
+    async def scenario() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await wait_until_parked(lock, 1)
+            if cancelled:
+                nursery.cancel_scope.cancel()
+            then()
+
+    trio.run(scenario)
+
+
+WAYS: Final[dict[str, Callable[[RWLock, AnyGuard, Callable[[], object]], None]]] = {
+    "threads": wait_in_a_thread,
+    "asyncio": wait_in_asyncio,
+    "asyncio, cancelled": partial(wait_in_asyncio, cancelled=True),
+    "trio": wait_in_trio,
+    "trio, cancelled": partial(wait_in_trio, cancelled=True),
+}
+
+
+@pytest.mark.parametrize("ends", ["granted", "too late"])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("way", WAYS)
+def test_no_wait_leaves_anything_of_ours_to_the_collector(way: str, mode: Mode, ends: str) -> None:
+    """Many servers run without the collector, or freeze what they have."""
+
+    def once() -> None:
+        lock = RWLock()
+        holder = lock.write().acquire().detach()
+        if ends == "granted":
+            WAYS[way](lock, request(lock, mode), holder.release)
+        else:
+            WAYS[way](lock, request(lock, mode, timeout=0.01), lambda: None)
+            holder.release()
+
+    once()
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        once()
+        gc.collect()
+        ours = [each for each in gc.garbage if type(each).__module__.partition(".")[0] == "rwlocks"]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    assert ours == []
 
 
 # -- how many steps of the queue a waiter costs --------------------------------------------------------------------
