@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 import anyio
@@ -117,6 +119,30 @@ async def test_cancellation_leaves_nothing_and_lets_those_behind_in(cast: Cast) 
     assert await anyio.to_thread.run_sync(behind.done) is True
     assert waiting(cast.core) == 0
     reader.do("release")
+
+
+async def test_a_wait_leaves_nothing_to_the_collector(cast: Cast) -> None:
+    """Neither one that got the lock, nor one that was too late."""
+
+    async def wait(timeout: float) -> None:
+        hold = Hold()
+        alive.append(weakref.ref(hold))
+        if await cast.core.acquire_async(hold, WRITE, patience=0, timeout=timeout, backend=running()):
+            cast.core.release(hold)
+
+    alive: list[weakref.ref[Hold]] = []
+    mine = await acquire(cast.core, READ)
+    assert mine is not None
+    gc.disable()
+    try:
+        await wait(timeout=0.01)
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait, 30)
+            await parked(cast.core, 1)
+            cast.core.release(mine)
+        assert [reference() for reference in alive] == [None, None]
+    finally:
+        gc.enable()
 
 
 async def test_a_dead_holder_is_noticed(cast: Cast) -> None:

@@ -638,6 +638,7 @@ class _Listening:
     def __exit__(self, *exc_info: object) -> None:
         if self._bell is not None:
             self._core._bells.leave(self._bell, self._listener)
+        del self._listener  # The two know each other: only the collector could free them.
 
     def _news(self) -> bool:
         word = self._hold.word()
