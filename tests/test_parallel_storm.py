@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 THREADS: Final = 6
 UNTIL_STUCK: Final = 30.0  # seconds for the last ones to come through
-LENGTHS: Final = [0.2, pytest.param(20.0, marks=pytest.mark.slow)]  # seconds
+LENGTHS: Final = [0.2, pytest.param(5.0, marks=pytest.mark.slow)]  # seconds
 
 NATIVE: Final = pytest.mark.skipif(
     not all(part.compiled for part in features().parts if part.serves == "ProcessRWLock"),
