@@ -183,9 +183,9 @@ class EventWaiter:
     def wake(self) -> bool:
         delivery = Delivery(self)
         try:
-            if self._native.here() is self._loop:
+            if self._native.here() is self._loop and self._native.current_task() is not None:
                 delivery()
-            else:
+            else:  # From elsewhere, or out of a signal handler while the loop sleeps.
                 self._native.soon(self._loop, delivery)
         except RuntimeError:  # The loop has ended. The caller learns it now and need not be told again.
             delivery.arrive()

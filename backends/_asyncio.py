@@ -59,9 +59,10 @@ class FutureWaiter:
         return self._loop.is_closed()
 
     def wake(self) -> bool:
-        if _running_loop() is self._loop:
+        if _running_loop() is self._loop and current_task(self._loop) is not None:
             self._ring()
             return True
+        # From elsewhere, or out of a signal handler while the loop sleeps, which only a call from elsewhere ends.
         delivery = Delivery(self)
         try:
             self._loop.call_soon_threadsafe(delivery)

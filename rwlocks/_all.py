@@ -10,7 +10,6 @@ the latter, threads pause for a random time; tasks need not, since on a loop the
 
 from __future__ import annotations
 
-import weakref
 from contextlib import ExitStack
 from typing import (
     TYPE_CHECKING,
@@ -220,8 +219,7 @@ class AcquireAll(Generic[*Guards]):
         return self
 
     def _is_held_here(self) -> bool:
-        task = _runtimes.current_task()
-        owner = None if task is None else weakref.ref(task)
+        owner = _runtimes.reference_to_task()
         tickets = [guard.ticket for guard in self._guards]
         return all(t is not None and t.state is State.HELD and t.owner is owner for t in tickets)
 
@@ -287,9 +285,8 @@ class _Attempt:
         _check_unused(guards)
         self._guards = guards
         self._timeout = timeout
-        task = _runtimes.current_task()
         self._thread = current.thread
-        self._task = None if task is None else weakref.ref(task)
+        self._task = _runtimes.reference_to_task()
         self._tickets: dict[int, Ticket] = {}
         self._asked: dict[Core, float] = {}
         self._rounds = 0

@@ -107,10 +107,7 @@ class LockCore:
 
     def acquire(self, seat: Seat, mode: Mode, timeout: float | None) -> None:
         """Block the thread until the seat holds the lock."""
-        task = _runtimes.current_task()
-        ticket = Ticket(mode, current.thread, None if task is None else weakref.ref(task))
-        del task  # As below.
-        self.acquire_with(seat, ticket, timeout)
+        self.acquire_with(seat, Ticket(mode, current.thread, _runtimes.reference_to_task()), timeout)
 
     def acquire_with(self, seat: Seat, ticket: Ticket, timeout: float | None) -> None:
         """`acquire` with a ticket made elsewhere."""
@@ -127,7 +124,7 @@ class LockCore:
         backend = self.suspending(may_wait=timeout is None or timeout > 0)
         task = backend.current_task()
         ticket = Ticket(mode, current.thread, None if task is None else weakref.ref(task))
-        del task  # It will know the error that ends it, and so this frame: only the collector could free them.
+        del task  # As `reference_to_task`.
         if again and _holds(seat, ticket):
             return seat
         if self.polite(backend):
@@ -173,8 +170,7 @@ class LockCore:
 
     def try_acquire(self, seat: Seat, mode: Mode) -> bool:
         """Take the lock for the seat if that needs no waiting."""
-        task = _runtimes.current_task()
-        return self.try_acquire_with(seat, Ticket(mode, current.thread, None if task is None else weakref.ref(task)))
+        return self.try_acquire_with(seat, Ticket(mode, current.thread, _runtimes.reference_to_task()))
 
     def try_acquire_with(self, seat: Seat, ticket: Ticket) -> bool:
         """`try_acquire` with a ticket made elsewhere."""
@@ -192,8 +188,7 @@ class LockCore:
 
     def acquirable(self, mode: Mode) -> bool:
         """Whether a request of the caller would be let in at once."""
-        task = _runtimes.current_task()
-        ticket = Ticket(mode, current.thread, None if task is None else weakref.ref(task))
+        ticket = Ticket(mode, current.thread, _runtimes.reference_to_task())
         try:
             return self.monitor.ask(self.entry.probe, ticket, self.entry.outcome) is HELD
         except Interrupted:

@@ -60,10 +60,7 @@ class ProcessLockCore:
 
     def acquire(self, seat: Any, mode: Mode, timeout: float | None) -> None:
         """Block the thread until the seat holds the lock."""
-        task = _runtimes.current_task()
-        self.acquire_with(
-            seat, ProcessTicket(mode, current.thread, None if task is None else weakref.ref(task)), timeout
-        )
+        self.acquire_with(seat, ProcessTicket(mode, current.thread, _runtimes.reference_to_task()), timeout)
 
     def acquire_with(self, seat: Any, ticket: ProcessTicket, timeout: float | None) -> None:
         """`acquire` with a ticket made elsewhere."""
@@ -86,6 +83,7 @@ class ProcessLockCore:
         backend = self.suspending()
         task = backend.current_task()
         ticket = ProcessTicket(mode, current.thread, None if task is None else weakref.ref(task))
+        del task  # As `reference_to_task`.
         held = seat.ticket
         if again and held is not None and held.state is HELD and held.owner is ticket.owner:
             return seat
@@ -124,9 +122,7 @@ class ProcessLockCore:
 
     def try_acquire(self, seat: Any, mode: Mode) -> bool:
         """Take the lock for the seat if that needs no waiting."""
-        task = _runtimes.current_task()
-        ticket = ProcessTicket(mode, current.thread, None if task is None else weakref.ref(task))
-        return self.try_acquire_with(seat, ticket)
+        return self.try_acquire_with(seat, ProcessTicket(mode, current.thread, _runtimes.reference_to_task()))
 
     def try_acquire_with(self, seat: Any, ticket: ProcessTicket) -> bool:
         """`try_acquire` with a ticket made elsewhere."""

@@ -1,5 +1,6 @@
 cpdef running()
 cpdef expect_running()
+cpdef reference_to_task()
 cpdef current_task()
 cpdef bint loop_runs_here()
 cdef _notice_runtimes()

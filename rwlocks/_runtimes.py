@@ -6,6 +6,7 @@ and never imported for its own sake: a program of threads pays for no event loop
 
 from __future__ import annotations
 
+import weakref
 from sys import modules
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,7 @@ __all__ = [
     "expect_running",
     "known_backends",
     "loaded_backends",
+    "reference_to_task",
     "running",
 ]
 
@@ -106,16 +108,26 @@ def expect_running() -> AsyncBackend:
     return backend
 
 
-def current_task() -> object | None:
-    """The task that runs on the calling thread, of whatever runtime."""
+def reference_to_task() -> weakref.ref[object] | None:
+    """A weak reference to the task that runs on the calling thread, of whatever runtime; None outside of one.
+
+    A strong one would stay in the frames of whoever asks, and so in the traceback of an error that ends the task, which
+    knows its error: only the collector could free them.
+    """
     for module in _unseen:  # As `_notice_runtimes`, but without a call: every acquisition of the pure core asks.
         if module in modules:
             _notice(module)
     for backend in _with_tasks:
         task = backend.current_task()
         if task is not None:
-            return task
+            return weakref.ref(task)
     return None
+
+
+def current_task() -> object | None:
+    """The task that runs on the calling thread, of whatever runtime."""
+    reference = reference_to_task()
+    return None if reference is None else reference()
 
 
 def loop_runs_here() -> bool:

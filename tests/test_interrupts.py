@@ -14,10 +14,11 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
-from time import monotonic
+from time import monotonic, sleep
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import anyio
 import pytest
 from _waits import (
     LOOPS,
@@ -379,6 +380,33 @@ def interrupt_after_a_grant(policy: PolicyName, patience: float | None, mode: Mo
 
 def test_an_interrupt_that_races_with_a_grant_passes_it_on() -> None:
     fails_in_no_child(interrupt_a_waiter_that_was_just_granted_the_lock)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_release_by_a_signal_handler_wakes_a_loop_that_sleeps(loop: str) -> None:
+    lock = lock_on(loop)
+    entered = threading.Event()
+
+    def strike() -> bool:
+        wait_until_parked(lock, 1)
+        sleep(0.02)  # By then the loop has nothing left to do.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        return entered.wait(SOON)
+
+    async def scenario() -> None:
+        holder = (await lock.write()).detach()
+        before = signal.signal(signal.SIGUSR1, lambda _number, _frame: holder.release())
+        try:
+            with ThreadPoolExecutor(1) as pool, anyio.fail_after(2 * SOON):
+                striking = pool.submit(strike)
+                async with lock.write():
+                    entered.set()
+                assert striking.result(), "it slept until its next timer"
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+
+    run(loop, scenario)
+    assert lock.locked() is None
 
 
 class Interruption(BaseException):
