@@ -337,14 +337,15 @@ def wait_in_a_thread(lock: RWLock, guard: AnyGuard, then: Callable[[], object]) 
     thread.join()
 
 
-def wait_in_asyncio(lock: RWLock, guard: AnyGuard, then: Callable[[], object], *, cancelled: bool = False) -> None:
-    async def wait() -> None:
-        with suppress(LockTimeout):
-            async with guard:
-                pass
+async def enter(guard: AnyGuard) -> None:
+    with suppress(LockTimeout):
+        async with guard:
+            pass
 
+
+def wait_in_asyncio(lock: RWLock, guard: AnyGuard, then: Callable[[], object], *, cancelled: bool = False) -> None:
     async def scenario() -> None:
-        task = asyncio.create_task(wait())
+        task = asyncio.create_task(enter(guard))
         await wait_until_parked(lock, 1)
         if cancelled:
             task.cancel()
@@ -355,14 +356,9 @@ def wait_in_asyncio(lock: RWLock, guard: AnyGuard, then: Callable[[], object], *
 
 
 def wait_in_trio(lock: RWLock, guard: AnyGuard, then: Callable[[], object], *, cancelled: bool = False) -> None:
-    async def wait() -> None:
-        with suppress(LockTimeout):
-            async with guard:
-                pass
-
     async def scenario() -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait)
+            nursery.start_soon(enter, guard)
             await wait_until_parked(lock, 1)
             if cancelled:
                 nursery.cancel_scope.cancel()
