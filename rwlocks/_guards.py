@@ -104,7 +104,7 @@ class Guard:
         return self._core.try_acquire(self, self.wanted)
 
     def release(self) -> None:
-        """Give the lock back. Never waits; for sync and async code alike, from any thread or task.
+        """Give the lock back. Never waits; for sync and async code alike, from any thread, task or signal handler.
 
         Raises NotHeldError, and changes nothing, if this guard holds nothing.
         """

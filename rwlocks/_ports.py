@@ -7,8 +7,9 @@ rules of every waiter, learnt from parking_lot:
    before `park` makes that `park` return at once.
 2. *Park outside the mutex.* No method of a waiter but `wake` and `lost` is called by others, and `wake` never with the
    mutex held.
-3. *A wake-up may come at any time, from any thread, any number of times.* Returning from `park` without reason is
-   allowed: the caller looks at its ticket, not at why it woke.
+3. *A wake-up may come at any time, from any thread, any number of times,* and out of a signal handler while the
+   thread or its event loop sleeps. Returning from `park` without reason is allowed: the caller looks at its ticket,
+   not at why it woke.
 4. *Delivery can fail, and must say so.* At once, by `wake` returning False; or later, by calling ``undelivered``
    when the scheduled wake-up is destroyed without having run.
 """
