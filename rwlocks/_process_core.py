@@ -60,7 +60,12 @@ class ProcessLockCore:
 
     def acquire(self, seat: Any, mode: Mode, timeout: float | None) -> None:
         """Block the thread until the seat holds the lock."""
-        self.acquire_with(seat, ProcessTicket(mode, current.thread, _runtimes.reference_to_task()), timeout)
+        ticket = ProcessTicket(mode, current.thread, _runtimes.reference_to_task())
+        try:
+            self.acquire_with(seat, ticket, timeout)
+        except BaseException:
+            self._take_back(ticket)
+            raise
 
     def acquire_with(self, seat: Any, ticket: ProcessTicket, timeout: float | None) -> None:
         """`acquire` with a ticket made elsewhere."""
@@ -72,7 +77,7 @@ class ProcessLockCore:
                     self.time_out_at_once(ticket)
                 self._block(ticket, timeout)
         except BaseException:
-            ticket.over = True
+            self._take_back(ticket)
             raise
 
     async def acquire_async(self, seat: Any, mode: Mode, timeout: float | None, *, again: bool = False) -> Any:
@@ -108,17 +113,24 @@ class ProcessLockCore:
                     self.time_out_at_once(ticket)
                 await self._suspend(backend, ticket, timeout)
         except BaseException:
-            ticket.over = True
+            self._take_back(ticket)
             raise
 
     async def _yield(self, backend: AsyncBackend, ticket: ProcessTicket) -> None:
         try:
             await backend.yield_once()
         except BaseException:
-            self._native.withdraw(ticket)
-            self.monitor.roster.remove(ticket)
+            self._take_back(ticket)
             self.monitor.tell("cancel", ticket, ticket.wish)
             raise
+
+    def _take_back(self, ticket: ProcessTicket) -> None:
+        """Whatever ended the acquisition, perhaps an interrupt between two steps of it: the lock is as before.
+
+        Nothing is left to do where the step itself has seen to that.
+        """
+        self._native.withdraw(ticket)
+        self.monitor.roster.remove(ticket)
 
     def try_acquire(self, seat: Any, mode: Mode) -> bool:
         """Take the lock for the seat if that needs no waiting."""
@@ -169,11 +181,15 @@ class ProcessLockCore:
         self._check_nested_upgrade(ticket)
         ticket.blocks = True
         started = monotonic()
-        with _Upgrade(self, ticket) as wait:
-            done = self._native.upgrade(ticket, timeout=timeout, look=wait.look)
-        if not done:
-            self._time_out(ticket, Mode.WRITE, monotonic() - started)
-        self.monitor.tell("grant", ticket, Mode.WRITE)
+        try:
+            with _Upgrade(self, ticket) as wait:
+                done = self._native.upgrade(ticket, timeout=timeout, look=wait.look)
+            if not done:
+                self._time_out(ticket, Mode.WRITE, monotonic() - started)
+            self.monitor.tell("grant", ticket, Mode.WRITE)
+        except BaseException:
+            self._native.withdraw_upgrade(ticket)  # As in `_take_back`.
+            raise
 
     async def upgrade_async(self, seat: Any, timeout: float | None) -> None:
         """Suspend the task until the seat's hold is the writer's."""
@@ -301,8 +317,7 @@ class ProcessLockCore:
         if ticket.state is not HELD:
             roster.remove(ticket)  # Whoever has the guard was faster, and released it already.
         if self._raises and self._native.recovered():
-            self._native.withdraw(ticket)
-            roster.remove(ticket)
+            self._take_back(ticket)
             self._check_writer()
         if _events.observer is not None:
             self.monitor.tell("grant", ticket, ticket.wish)
