@@ -188,7 +188,8 @@ class ProcessLockCore:
                 self._time_out(ticket, Mode.WRITE, monotonic() - started)
             self.monitor.tell("grant", ticket, Mode.WRITE)
         except BaseException:
-            self._native.withdraw_upgrade(ticket)  # As in `_take_back`.
+            if ticket.upgrading or ticket.base is not None:  # An interrupt has come between two steps of it.
+                self._native.withdraw_upgrade(ticket)
             raise
 
     async def upgrade_async(self, seat: Any, timeout: float | None) -> None:
